@@ -1,0 +1,31 @@
+package listener
+
+import (
+	"net"
+	"sync/atomic"
+)
+
+// Conn is an accepted connection that counts its bytes.
+type Conn struct {
+	net.Conn
+	in, out  atomic.Int64
+	draining <-chan struct{}
+}
+
+// Read reads and counts.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.in.Add(int64(n))
+	return n, err
+}
+
+// Write writes and counts.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.out.Add(int64(n))
+	return n, err
+}
+
+// Draining is closed when the server stops: the connection should say goodbye
+// as soon as nothing is under way on it.
+func (c *Conn) Draining() <-chan struct{} { return c.draining }

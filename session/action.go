@@ -1,0 +1,64 @@
+package session
+
+// Verb is what is done to an object.
+type Verb string
+
+// Verbs of the file, mail, admin, policy and audit events.
+const (
+	Read    Verb = "read"
+	Write   Verb = "write"
+	Append  Verb = "append"
+	List    Verb = "list"
+	Stat    Verb = "stat"
+	Remove  Verb = "remove"
+	Rename  Verb = "rename"
+	Mkdir   Verb = "mkdir"
+	Rmdir   Verb = "rmdir"
+	SetAttr Verb = "setattr"
+	Link    Verb = "link"
+
+	Accept  Verb = "accept"
+	Reject  Verb = "reject"
+	Deliver Verb = "deliver"
+	Defer   Verb = "defer"
+	Bounce  Verb = "bounce"
+	Expire  Verb = "expire"
+
+	Start      Verb = "start"
+	Stop       Verb = "stop"
+	Gap        Verb = "gap"
+	Checkpoint Verb = "checkpoint"
+	Erase      Verb = "erase"
+)
+
+// Action is one thing that a session is about to do.
+type Action struct {
+	Verb Verb
+	// Object is the path of a file as the peer sees it, or for mail the reverse-path.
+	Object string
+	// Target is the second path of Rename and Link.
+	Target string
+	// To are the forward-paths of Accept.
+	To []string
+}
+
+// changes reports whether the action leaves a trace outside the gateway, so
+// that it is recorded before it begins as well as after it ended.
+func (v Verb) changes() bool {
+	switch v {
+	case Write, Append, Remove, Rename, Mkdir, Rmdir, SetAttr, Link:
+		return true
+	default:
+		return false
+	}
+}
+
+// mail reports whether the verb belongs to the mail event.
+func (v Verb) mail() bool {
+	switch v {
+	case Accept, Reject, Deliver, Defer, Bounce, Expire:
+		return true
+	default:
+		return false
+	}
+}

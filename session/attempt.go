@@ -1,0 +1,333 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An Attempt is one connection on its way to a session, and stays its account
+// until the connection ends. Its methods may be called from the goroutine that
+// serves the connection only, except Count, Peer and Close.
+type Attempt struct {
+	gate      *Gate
+	peer      Peer
+	policy    Policy
+	admission Admission
+	started   time.Time
+
+	channel  Channel
+	client   string
+	failures int
+	tried    bool // a login was decided, one way or the other
+	logins   int64
+	session  *Session
+
+	in, out   atomic.Int64
+	closeOnce sync.Once
+}
+
+// Peer returns who is connected.
+func (a *Attempt) Peer() Peer { return a.peer }
+
+// Channel returns the protection that the connection has.
+func (a *Attempt) Channel() Channel { return a.channel }
+
+// Upgraded tells that the connection is now protected by c: after AUTH TLS,
+// STARTTLS, an implicit TLS handshake, or the SSH key exchange. What was learnt
+// before is forgotten, a session included (RFC 3207, section 4.2; RFC 2228,
+// section 3).
+func (a *Attempt) Upgraded(c Channel) {
+	a.Logout(nil)
+	a.channel = c
+	a.client = ""
+}
+
+// Client notes the software that the peer says it is, for the record.
+func (a *Attempt) Client(software string) { a.client = printable(software, 255) }
+
+// Count adds to the bytes of the connection's record.
+func (a *Attempt) Count(in, out int64) {
+	a.in.Add(in)
+	a.out.Add(out)
+}
+
+// Claim is a name before any proof (USER, the first answer of AUTH LOGIN). It
+// returns ErrInsecure if a credential for that name must not be asked for over
+// this channel, ErrUnavailable if that cannot be said now, and nil otherwise:
+// also for names that do not exist or will be refused, which are told apart
+// only by the record.
+func (a *Attempt) Claim(ctx context.Context, user string) error {
+	d, err := a.decide(ctx, user, "")
+	if err != nil {
+		return err
+	}
+	if d.verdict.Insecure {
+		a.recordLogin(d, OutcomeRefused, CredentialNone)
+		return &Refusal{Kind: ErrInsecure, Hint: d.verdict.Hint}
+	}
+	return nil
+}
+
+// Methods returns the ways to prove oneself that may be offered on this channel
+// to whoever it may be, in the order of preference. It does not take a name: an
+// offer that depended on it would tell which names exist.
+func (a *Attempt) Methods() []Method {
+	var offer []Method
+	for _, m := range Methods() {
+		r := a.request(PhaseNamed)
+		r.Method = m
+		if a.policy.Decide(r).Allowed {
+			offer = append(offer, m)
+		}
+	}
+	return offer
+}
+
+// Knows answers an SSH key query: would this key be accepted if it were proven?
+// Nothing is recorded, since nothing was proven. When it cannot be said now the
+// answer is no.
+func (a *Attempt) Knows(ctx context.Context, user string, key Key) bool {
+	if a.gate.cfg.Limiter.Guess(a.peer, user) != nil {
+		return false
+	}
+	known, err := a.gate.cfg.Auth.Knows(ctx, user, key)
+	if err != nil {
+		a.gate.cfg.Log.Error("key query", "conn", a.peer.Conn, "err", err)
+		return false
+	}
+	return known
+}
+
+// Offer is one proof. It returns a Session when it was enough, *MoreError when
+// it was right and another is needed, and otherwise ErrInsecure, ErrDenied,
+// ErrTooMany or ErrUnavailable. A session that the connection had before ends.
+//
+// The order is fixed: budgets, the rules by name, the proof itself, in the same
+// time for every name, whether the account may be used, the rules once more, a
+// place among the sessions, and the durable record. Only then is the login
+// granted.
+func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
+	a.Logout(nil)
+	crossed := a.crossed(c)
+	if err := a.budget(c.User); err != nil {
+		a.recordRefused(ctx, c, crossed, err)
+		return nil, err
+	}
+	began := time.Now()
+	named, err := a.decide(ctx, c.User, c.Method)
+	if err != nil {
+		a.recordLogin(named, OutcomeError, crossed)
+		return nil, err
+	}
+	if named.verdict.Insecure {
+		a.recordLogin(named, OutcomeRefused, crossed)
+		if crossed == CredentialPlaintext {
+			a.gate.cfg.Limiter.Offend(a.peer, c.User, InsecureAttempt)
+		}
+		a.failures++
+		return nil, &Refusal{Kind: ErrInsecure, Hint: named.verdict.Hint}
+	}
+	switch err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c); {
+	case err == nil && named.verdict.Allowed && !named.account.Disabled:
+		return a.enter(ctx, began, c, crossed)
+	case isMore(err) && named.verdict.Allowed && !named.account.Disabled:
+		named.verdict.Reason = err.Error()
+		a.recordLogin(named, OutcomeRefused, crossed)
+		return nil, err
+	case err == nil, isMore(err):
+		return nil, a.deny(ctx, began, named, crossed, nil)
+	case errors.Is(err, ErrDenied):
+		return nil, a.deny(ctx, began, named, crossed, err)
+	default:
+		named.verdict = Verdict{Reason: err.Error()}
+		a.recordLogin(named, OutcomeError, crossed)
+		return nil, unavailable(err)
+	}
+}
+
+// budget asks the limits before anything is spent on a guess.
+func (a *Attempt) budget(user string) error {
+	if a.failures >= a.gate.cfg.MaxAttempts {
+		return ErrTooMany
+	}
+	return a.gate.cfg.Limiter.Guess(a.peer, user)
+}
+
+// enter turns a right proof into a session: the part of Offer after Verify.
+func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, crossed string) (*Session, error) {
+	leave, err := a.gate.cfg.Limiter.Enter(c.User)
+	if err != nil {
+		a.recordRefused(ctx, c, crossed, err)
+		return nil, err
+	}
+	s := newSession(a, leave)
+	a.gate.live.add(s, c.User)
+	// Looked up again now that the session can be found: whoever disables the
+	// account either is seen here or finds the session.
+	verified, err := a.decidePhase(ctx, PhaseVerified, c.User, c.Method)
+	if err != nil {
+		s.discard()
+		a.recordLogin(verified, OutcomeError, crossed)
+		return nil, err
+	}
+	if !verified.verdict.Allowed || verified.account.Disabled || s.ended() {
+		s.discard()
+		return nil, a.deny(ctx, began, verified, crossed, nil)
+	}
+	s.identity = verified.account.Identity
+	e := a.loginEvent(verified, OutcomeGranted, crossed)
+	e.Session = s.id
+	e.Exposed = crossed == CredentialPlaintext
+	if err := a.gate.cfg.Recorder.Commit(ctx, e); err != nil {
+		s.discard()
+		a.gate.cfg.Log.Error("login not recorded, so not granted", "conn", a.peer.Conn, "err", err)
+		return nil, unavailable(err)
+	}
+	if !s.grant(c.Method) {
+		return nil, ErrDenied // revoked while the record was written
+	}
+	a.tried = true
+	a.logins++
+	a.failures = 0
+	a.session = s
+	a.admission.LoggedIn()
+	a.gate.cfg.Limiter.Succeeded(a.peer, c.User)
+	return s, nil
+}
+
+// deny records a refused login and answers it on the grid of Config.FailureTime,
+// counted from began, so that all refusals look alike.
+func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed string, cause error) error {
+	offence := WrongProof
+	switch {
+	case !d.account.Known:
+		offence = UnknownUser
+		d.verdict.Reason = "unknown user"
+	case cause != nil:
+		d.verdict.Reason = "wrong proof"
+	case d.account.Disabled:
+		d.verdict.Reason = "account disabled"
+	}
+	if cause != nil {
+		d.verdict.Rule = ""
+	}
+	a.recordLogin(d, OutcomeRefused, crossed)
+	a.failures++
+	a.gate.cfg.Limiter.Offend(a.peer, d.request.User, offence)
+	grid := a.gate.cfg.FailureTime
+	wait := grid - time.Since(began)%grid
+	select {
+	case <-time.After(wait):
+	case <-ctx.Done():
+	}
+	return ErrDenied
+}
+
+// Logout ends the session that the connection has, if any. The connection may
+// log in again (REIN, a second USER). The connection record stays open.
+func (a *Attempt) Logout(cause error) {
+	if a.session != nil {
+		a.session.end(cause)
+		a.session = nil
+	}
+}
+
+// Close writes the connection's record, once; cause is why it ended, nil if the
+// peer said goodbye. It ends the session too. Later calls do nothing.
+func (a *Attempt) Close(cause error) {
+	a.closeOnce.Do(func() {
+		a.Logout(cause)
+		outcome := OutcomeSession
+		switch {
+		case errors.Is(cause, ErrPanic):
+			outcome = OutcomeFailed
+		case a.logins > 0:
+		case errors.Is(cause, ErrHandshake):
+			outcome = OutcomeHandshakeFailed
+		default:
+			outcome = OutcomeNoLogin
+		}
+		a.gate.append(a.connectionEvent(outcome, cause))
+		if o, guilty := a.offence(cause); guilty {
+			a.gate.cfg.Limiter.Offend(a.peer, "", o)
+		}
+		a.admission.Release()
+	})
+}
+
+// offence is what the peer is charged for the way in which the connection ended.
+func (a *Attempt) offence(cause error) (Offence, bool) {
+	switch {
+	case errors.Is(cause, ErrPanic):
+		return Crash, true
+	case errors.Is(cause, ErrGrace):
+		return GraceExceeded, true
+	case errors.Is(cause, ErrHandshake), errors.Is(cause, ErrProtocol):
+		return BadProtocol, true
+	case errors.Is(cause, ErrShutdown):
+		return "", false
+	case !a.tried:
+		return NoLogin, true
+	default:
+		return "", false
+	}
+}
+
+// crossed says what an offered credential shows to the network.
+func (a *Attempt) crossed(c Credential) string {
+	if c.carriesSecret() && !a.channel.Kind.Encrypted() {
+		return CredentialPlaintext
+	}
+	return CredentialProtected
+}
+
+func (a *Attempt) request(phase Phase) Request {
+	remote := a.peer.Remote.Addr().Unmap()
+	if !remote.IsValid() {
+		remote = netip.Addr{}
+	}
+	return Request{
+		Phase: phase, Time: time.Now().UTC(), Listener: a.peer.Listener, Protocol: a.peer.Protocol,
+		Remote: remote, Channel: a.channel.Kind,
+	}
+}
+
+// A decision is a verdict with what it was based on.
+type decision struct {
+	request Request
+	account Account
+	verdict Verdict
+}
+
+// decide asks the rules about a name before its proof.
+func (a *Attempt) decide(ctx context.Context, user string, m Method) (decision, error) {
+	return a.decidePhase(ctx, PhaseNamed, user, m)
+}
+
+func (a *Attempt) decidePhase(ctx context.Context, phase Phase, user string, m Method) (decision, error) {
+	account, err := a.gate.cfg.Auth.Lookup(ctx, user)
+	if err != nil {
+		a.gate.cfg.Log.Error("account look-up", "conn", a.peer.Conn, "err", err)
+		return decision{request: a.request(phase), verdict: Verdict{Reason: "account look-up failed"}}, unavailable(err)
+	}
+	r := a.request(phase)
+	r.User, r.Known, r.Groups, r.Method = user, account.Known, account.Identity.Groups, m
+	return decision{request: r, account: account, verdict: a.policy.Decide(r)}, nil
+}
+
+func isMore(err error) bool {
+	_, ok := errors.AsType[*MoreError](err)
+	return ok
+}
+
+// unavailable keeps the temporary kinds and turns any other fault into one.
+func unavailable(err error) error {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTooMany) {
+		return err
+	}
+	return ErrUnavailable
+}

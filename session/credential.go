@@ -1,0 +1,88 @@
+package session
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+)
+
+// Method is a way to prove who one is.
+type Method string
+
+const (
+	MethodPassword            Method = "password"
+	MethodPublicKey           Method = "publickey"
+	MethodKeyboardInteractive Method = "keyboard-interactive"
+)
+
+// Methods lists every Method, in the order in which they are offered.
+func Methods() []Method {
+	return []Method{MethodPublicKey, MethodPassword, MethodKeyboardInteractive}
+}
+
+// Key is a public key as SSH writes it on the wire (RFC 4253, section 6.6).
+type Key struct {
+	Algorithm string // "ssh-ed25519"
+	Blob      string // wire encoding; a string so that Key can be compared
+	// Fingerprint is "SHA256:..." as OpenSSH prints it.
+	Fingerprint string
+}
+
+// Credential is a claimed name with one proof of it. Make one with Password,
+// KeyboardInteractive or PublicKey; the zero value proves nothing.
+type Credential struct {
+	User   string
+	Method Method
+	// Secret is what the peer typed, for MethodPassword and
+	// MethodKeyboardInteractive.
+	Secret Secret
+	// Key is a key whose signature the front-end has verified, for
+	// MethodPublicKey.
+	Key Key
+}
+
+// Password is a name with a password.
+func Password(user, password string) Credential {
+	return Credential{User: user, Method: MethodPassword, Secret: NewSecret(password)}
+}
+
+// KeyboardInteractive is a name with the answer to the password prompt of SSH
+// keyboard-interactive (RFC 4256).
+func KeyboardInteractive(user, answer string) Credential {
+	return Credential{User: user, Method: MethodKeyboardInteractive, Secret: NewSecret(answer)}
+}
+
+// PublicKey is a name with a key. The caller must have verified the signature
+// that was made with it over this connection's session identifier.
+func PublicKey(user string, key Key) Credential {
+	return Credential{User: user, Method: MethodPublicKey, Key: key}
+}
+
+// carriesSecret reports whether the proof itself crossed the wire, so that
+// whoever listened has it.
+func (c Credential) carriesSecret() bool { return c.Method != MethodPublicKey }
+
+// Identity is who logged in, as the rest of the gateway knows them.
+type Identity struct {
+	User   string
+	Groups []string
+	// Addresses are the mail senders that the account owns, in lower case:
+	// "joe@example.com", or "@example.com" for every address of a domain.
+	Addresses []string
+	// Route is where the account's mail goes; empty means the default route.
+	Route string
+}
+
+// Account is what is known of a name before any proof. The zero value is the
+// answer for a name that does not exist.
+type Account struct {
+	Known    bool
+	Disabled bool
+	Identity Identity
+}
+
+// NewID returns 16 random hexadecimal digits, for a connection or a session.
+func NewID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
+}

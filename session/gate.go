@@ -1,0 +1,172 @@
+package session
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Authenticator knows accounts and their credentials. Its methods may be called
+// at the same time; an error other than those named is a failure of ours.
+type Authenticator interface {
+	// Lookup returns what is known of user; the zero Account if there is none.
+	Lookup(ctx context.Context, user string) (Account, error)
+	// Verify checks one proof. It returns nil if it is right, ErrDenied if it is
+	// wrong, *MoreError if it is right and a further one is needed, and
+	// ErrUnavailable if it could not be checked now. An unknown user takes as long
+	// as a known one. source is where the guess comes from, for fair queueing.
+	Verify(ctx context.Context, source netip.Addr, c Credential) error
+	// Knows reports whether key would be accepted for user, before any proof.
+	Knows(ctx context.Context, user string, key Key) (bool, error)
+}
+
+// Limiter counts what peers do and says when it is too much. Its refusals are
+// ErrTooMany or ErrBanned.
+type Limiter interface {
+	// Admit counts a new connection. The Admission is released when it ends.
+	Admit(p Peer) (Admission, error)
+	// Guess is asked before each proof is checked: may this source still guess,
+	// and may this account still be guessed at from there?
+	Guess(p Peer, user string) error
+	// Offend charges the peer for what it did.
+	Offend(p Peer, user string, o Offence)
+	// Succeeded tells that user proved who they are from this source.
+	Succeeded(p Peer, user string)
+	// Enter counts a session of user; leave is called when it ends.
+	Enter(user string) (leave func(), err error)
+}
+
+// Admission is one connection's place among all.
+type Admission interface {
+	// LoggedIn moves the connection out of those that nobody logged in on. It may
+	// be called more than once.
+	LoggedIn()
+	// Release gives the place back. It is called once.
+	Release()
+}
+
+// Offence is something that a peer is charged for.
+type Offence string
+
+const (
+	WrongProof      Offence = "wrong proof"      // a login that failed on a known name
+	UnknownUser     Offence = "unknown user"     // a login on a name that does not exist
+	InsecureAttempt Offence = "insecure attempt" // a credential sent in clear although it was refused
+	NoLogin         Offence = "no login"         // a connection that ended without an attempt
+	GraceExceeded   Offence = "grace exceeded"   // a connection that did not log in in time
+	BadProtocol     Offence = "bad protocol"     // a failed handshake, garbage, a foreign protocol
+	Crash           Offence = "crash"            // our code panicked while serving the peer
+)
+
+// Config is what a Gate is made of. Auth, Policy, Recorder and Limiter must be
+// set.
+type Config struct {
+	Auth     Authenticator
+	Policy   Policy
+	Recorder Recorder
+	Limiter  Limiter
+	// NameKey keys the hash under which names that do not exist are recorded.
+	NameKey []byte
+	// MaxAttempts is how many proofs one connection may get wrong. Zero means 6.
+	MaxAttempts int
+	// FailureTime is the grid on which failed logins are answered, so that the
+	// time of the answer says nothing about its cause. Zero means 250ms.
+	FailureTime time.Duration
+	// Log gets what the operator should see and the record has no place for. Nil
+	// means slog.Default.
+	Log *slog.Logger
+}
+
+const (
+	defaultMaxAttempts = 6
+	defaultFailureTime = 250 * time.Millisecond
+)
+
+// A Gate is the one way in. It is safe for use by any number of connections.
+type Gate struct {
+	cfg    Config
+	policy atomic.Pointer[Policy]
+	live   live
+	banned bannedTally
+}
+
+// NewGate returns a Gate that is open.
+func NewGate(cfg Config) *Gate {
+	if cfg.MaxAttempts == 0 {
+		cfg.MaxAttempts = defaultMaxAttempts
+	}
+	if cfg.FailureTime == 0 {
+		cfg.FailureTime = defaultFailureTime
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	g := &Gate{cfg: cfg}
+	g.policy.Store(&cfg.Policy)
+	g.banned.record = g.append
+	return g
+}
+
+// SetPolicy puts p in force for the connections that come from now on. A
+// connection keeps the policy that it began with.
+func (g *Gate) SetPolicy(p Policy) { g.policy.Store(&p) }
+
+// Policy returns the policy in force.
+func (g *Gate) Policy() Policy { return *g.policy.Load() }
+
+// Close writes what is still held back for the record. No connection may be
+// served any more.
+func (g *Gate) Close() { g.banned.close() }
+
+// Connect asks whether a peer may be spoken to at all, before the greeting. If
+// not, its connection record is already written and the caller only closes the
+// connection, after the reply that its protocol has for the error. Otherwise
+// the caller must call Attempt.Close once.
+func (g *Gate) Connect(ctx context.Context, p Peer) (*Attempt, error) {
+	a := &Attempt{gate: g, peer: p, policy: g.Policy(), started: time.Now()}
+	admission, err := g.cfg.Limiter.Admit(p)
+	if errors.Is(err, ErrBanned) {
+		g.banned.add(a.connectionEvent(OutcomeBanned, err))
+		return nil, err
+	}
+	if err != nil {
+		g.append(a.connectionEvent(OutcomeRefused, err))
+		return nil, err
+	}
+	verdict := a.policy.Decide(Request{
+		Phase: PhaseConnect, Time: a.started, Listener: p.Listener, Protocol: p.Protocol, Remote: p.Remote.Addr().Unmap(),
+	})
+	if !verdict.Allowed {
+		admission.Release()
+		e := a.connectionEvent(OutcomeRefused, errors.New(verdict.Reason))
+		e.Rule, e.Stage, e.Policy = verdict.Rule, PhaseConnect, a.policy.Hash()
+		g.append(e)
+		return nil, &Refusal{Kind: ErrDenied, Hint: verdict.Hint}
+	}
+	a.admission = admission
+	return a, nil
+}
+
+// append records e where nobody can be told if that fails; the log is told.
+func (g *Gate) append(e Event) {
+	if err := g.cfg.Recorder.Append(e); err != nil {
+		g.cfg.Log.Error("event not recorded", "event", e.Event, "conn", e.Conn, "err", err)
+	}
+}
+
+// recordedName is the form in which a claimed name is written. A name that does
+// not exist is often a mistyped password, so only a keyed hash of it is.
+func (g *Gate) recordedName(user string, known bool) string {
+	if known || user == "" {
+		return user
+	}
+	mac := hmac.New(sha256.New, g.cfg.NameKey)
+	mac.Write([]byte(user))
+	return "unknown:" + hex.EncodeToString(mac.Sum(nil)[:8])
+}

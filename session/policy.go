@@ -1,0 +1,63 @@
+package session
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Phase is how much is known when the rules are asked.
+type Phase string
+
+const (
+	// PhaseConnect: the peer's address and listener only. Rules that need more do
+	// not apply yet.
+	PhaseConnect Phase = "connect"
+	// PhaseNamed: a name was claimed, nothing is proven. A refusal here must not
+	// tell whether the name exists.
+	PhaseNamed Phase = "named"
+	// PhaseVerified: the proof was right.
+	PhaseVerified Phase = "verified"
+)
+
+// Request is every fact that a rule may look at. A login's record holds it
+// whole, so that the decision can be made again later.
+type Request struct {
+	Phase    Phase       `json:"phase"`
+	Time     time.Time   `json:"time"`
+	Listener string      `json:"listener"`
+	Protocol Protocol    `json:"protocol"`
+	Remote   netip.Addr  `json:"remote"`
+	Channel  ChannelKind `json:"channel"`
+	// User is the claimed name. Empty in PhaseNamed asks for whoever it may be:
+	// is there a user whom the rules would let in with Method here? (Which methods
+	// to offer before a name is known.)
+	User string `json:"user,omitempty"`
+	// Known says that User names an account; Groups are that account's.
+	Known  bool     `json:"known,omitempty"`
+	Groups []string `json:"groups,omitempty"`
+	// Method is the one to be offered or that was offered; empty when not known.
+	Method Method `json:"method,omitempty"`
+}
+
+// Verdict is what the rules say of a Request. The zero Verdict denies.
+type Verdict struct {
+	Allowed bool
+	// Insecure says that the refusal is due to the channel alone and does not
+	// depend on who is named: the client is told so and may upgrade.
+	Insecure bool
+	// Rule names the statement that decided: `require "encrypted-login"
+	// (policy.hcl:12)`. Reason says why, for the record.
+	Rule   string
+	Reason string
+	// WouldRefuse lists rules that are only observed as yet and would have refused.
+	WouldRefuse []string
+	// Hint is the text for the peer, the same for every user.
+	Hint string
+}
+
+// Policy decides. Decide is a pure function of its Request. Hash identifies the
+// rules in the record.
+type Policy interface {
+	Decide(Request) Verdict
+	Hash() string
+}

@@ -1,0 +1,143 @@
+package session
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// A Session is somebody who logged in, until they leave. Its methods may be
+// called from any goroutine.
+type Session struct {
+	id       string
+	attempt  *Attempt
+	identity Identity // set before the session is granted, then constant
+	began    time.Time
+	leave    func()
+
+	done  chan struct{}
+	mu    sync.Mutex
+	cause error // why done is closed
+	info  *Info // set when granted
+}
+
+func newSession(a *Attempt, leave func()) *Session {
+	return &Session{id: NewID(), attempt: a, began: time.Now(), leave: leave, done: make(chan struct{})}
+}
+
+// ID identifies the session in the record and to gateway sessions.
+func (s *Session) ID() string { return s.id }
+
+// Identity returns who it is.
+func (s *Session) Identity() Identity { return s.identity }
+
+// Peer returns where they are.
+func (s *Session) Peer() Peer { return s.attempt.peer }
+
+// Done is closed when the session is over: logged out, killed, or its account
+// disabled. The front-end then says goodbye and closes the connection unless it
+// logged the user out itself.
+func (s *Session) Done() <-chan struct{} { return s.done }
+
+// Cause says why Done is closed; nil before, and after a plain logout.
+func (s *Session) Cause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
+}
+
+// Count adds to the bytes of the connection, for data that did not pass through
+// the connection itself (FTP data connections).
+func (s *Session) Count(in, out int64) { s.attempt.Count(in, out) }
+
+// Begin asks whether the session may do a, and records that it begins if it
+// changes something. It returns ErrDenied, ErrUnavailable when it cannot be
+// recorded, or ErrClosed after the end of the session. Whoever gets an Op must
+// End it.
+func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
+	if s.ended() {
+		return nil, ErrClosed
+	}
+	op := &Op{session: s, action: a, began: time.Now()}
+	if !s.may(a) {
+		op.record(OutcomeRefused, ErrDenied)
+		return nil, ErrDenied
+	}
+	if a.Verb.changes() {
+		e := op.event(OutcomeBegun)
+		if err := s.attempt.gate.cfg.Recorder.Append(e); err != nil {
+			return nil, unavailable(err)
+		}
+	}
+	return op, nil
+}
+
+// Sends reports whether the account owns the mail address, and records a
+// refusal if not.
+func (s *Session) Sends(ctx context.Context, address string) error {
+	if s.identity.sends(address) {
+		return nil
+	}
+	op := &Op{session: s, action: Action{Verb: Reject, Object: address}, began: time.Now()}
+	op.reason = "not an address of the account"
+	op.record(OutcomeRefused, nil)
+	return ErrDenied
+}
+
+// may decides an action by what the session's identity allows.
+func (s *Session) may(a Action) bool {
+	return a.Verb != Accept || s.identity.sends(a.Object)
+}
+
+// grant makes the session visible and reports whether it was not ended before.
+func (s *Session) grant(m Method) bool {
+	a := s.attempt
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended() {
+		return false
+	}
+	s.info = &Info{
+		ID: s.id, Conn: a.peer.Conn, User: s.identity.User, Protocol: a.peer.Protocol, Listener: a.peer.Listener,
+		Remote: a.peer.Remote.String(), Channel: a.channel.Kind.String(), Method: m, Client: a.client, Since: s.began,
+	}
+	return true
+}
+
+// describe returns what an administrator sees of the session, once granted.
+func (s *Session) describe() (Info, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.info == nil {
+		return Info{}, false
+	}
+	info := *s.info
+	info.BytesIn, info.BytesOut = s.attempt.in.Load(), s.attempt.out.Load()
+	return info, true
+}
+
+func (s *Session) ended() bool {
+	select {
+	case <-s.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// end is idempotent: the first cause stays.
+func (s *Session) end(cause error) {
+	s.mu.Lock()
+	if s.ended() {
+		s.mu.Unlock()
+		return
+	}
+	s.cause = cause
+	close(s.done)
+	s.mu.Unlock()
+	s.attempt.gate.live.remove(s)
+	s.leave()
+}
+
+// discard ends a session that was never granted.
+func (s *Session) discard() { s.end(ErrDenied) }

@@ -1,0 +1,145 @@
+// Package storage is the contract of a tree of files, as one account sees it.
+//
+// Implementations are in the folders beside it (storage/local); each passes
+// storage/storagetest. What a session may do with a tree, and the record of it,
+// is the business of package transfer.
+package storage
+
+import (
+	"context"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"time"
+)
+
+// FS is one account's tree. Nothing outside the tree can be reached through it,
+// whatever the name or the links inside say. Its methods may be called at the
+// same time from any goroutine.
+//
+// Names are relative to the root of the tree, clean as fs.ValidPath demands
+// ("a/b", and "." for the root). Names that hold NUL, CR or LF, or a part that is
+// longer than 255 bytes or that the backend reserves for itself, are refused with
+// session.ErrName.
+//
+// Errors wrap the kinds of package session: ErrNotExist, ErrExist, ErrDenied,
+// ErrName, ErrIsDirectory, ErrNotDirectory, ErrNotEmpty, ErrNoSpace, ErrQuota,
+// ErrBusy, ErrRange, ErrUnsupported. Their text never shows where the tree lies.
+//
+// A method that changes the tree returns nil once the change is on stable
+// storage, folder entry included.
+type FS interface {
+	// Stat describes what name leads to; Lstat describes a link itself. Where name
+	// holds nothing but an interrupted upload of it, Stat and Lstat describe that, so
+	// that the client can find out where to resume.
+	Stat(ctx context.Context, name string) (Info, error)
+	Lstat(ctx context.Context, name string) (Info, error)
+	// List yields what is in the folder name, in no order, without uploads that are
+	// under way or were interrupted. An error ends the sequence.
+	List(ctx context.Context, name string) iter.Seq2[Info, error]
+	// Open opens a regular file for reading.
+	Open(ctx context.Context, name string) (File, error)
+	// Create begins an upload; name changes only at Upload.Commit.
+	Create(ctx context.Context, name string, opts CreateOptions) (Upload, error)
+	Mkdir(ctx context.Context, name string) error
+	// Remove removes a file or a link, or an interrupted upload of that name.
+	Remove(ctx context.Context, name string) error
+	// RemoveDir removes an empty folder. Interrupted uploads in it go with it.
+	RemoveDir(ctx context.Context, name string) error
+	// Rename moves a file, link or folder. Without overwrite it fails with ErrExist if
+	// something is at to.
+	Rename(ctx context.Context, from, to string, overwrite bool) error
+	SetAttr(ctx context.Context, name string, attr Attr) error
+	Readlink(ctx context.Context, name string) (string, error)
+	// Symlink makes a link at name whose target lies inside the tree.
+	Symlink(ctx context.Context, target, name string) error
+	// Link gives the file old the second name new.
+	Link(ctx context.Context, old, new string) error
+	// Space says how much fits into the tree.
+	Space(ctx context.Context) (Space, error)
+	// Close gives back what the FS holds. Files and uploads that are open stay usable.
+	Close() error
+}
+
+// Info describes a file, folder or link.
+type Info struct {
+	Name    string // the last part of its name
+	Size    int64  // bytes
+	Mode    fs.FileMode
+	ModTime time.Time
+	Access  time.Time // last access; zero if not known
+	ID      uint64    // tells it from every other in the tree; zero if not known
+	Links   uint64    // number of names; zero if not known
+}
+
+// IsDir reports whether it is a folder.
+func (i Info) IsDir() bool { return i.Mode.IsDir() }
+
+// CreateOptions says how an upload begins. The zero value replaces whatever is
+// there.
+type CreateOptions struct {
+	// Keep is how many bytes of what Stat describes the upload begins with, so that
+	// writing goes on behind them: a restart offset, or KeepAll. More than there is
+	// fails with ErrRange.
+	Keep int64
+	// Exclusive fails with ErrExist if a file has that name.
+	Exclusive bool
+	// Existing fails with ErrNotExist if Stat finds nothing.
+	Existing bool
+	// Perm are the permission bits of a new file; an existing one keeps its own. Zero
+	// means 0o640.
+	Perm fs.FileMode
+}
+
+// KeepAll begins an upload with all that is there: appending, or changing a
+// file at any offset.
+const KeepAll = -1
+
+// Attr is what SetAttr changes; a nil field stays as it is.
+type Attr struct {
+	Size    *int64
+	Perm    *fs.FileMode // permission bits; setuid, setgid and sticky are refused with ErrDenied
+	ModTime *time.Time
+	Access  *time.Time
+}
+
+// Space is the room in a tree, in bytes and files.
+type Space struct {
+	Total, Free, Available uint64
+	Files, FilesFree       uint64
+}
+
+// File is a regular file open for reading. ReadAt may be called at the same
+// time from any goroutine.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	// Stat describes the open file, whatever name it has by now.
+	Stat() (Info, error)
+	// OS is the file itself where it is one of the operating system, so that it can be
+	// handed to the kernel (sendfile); else nil. Its offset is the caller's to use.
+	OS() *os.File
+}
+
+// Upload is a file being written that nobody sees under its name yet. ReadAt
+// and WriteAt may be called at the same time from any goroutine; after Commit or
+// Abort nothing may be called.
+type Upload interface {
+	io.ReaderAt
+	io.WriterAt
+	// Stat describes what was written so far.
+	Stat() (Info, error)
+	// OS is the file itself where it is one of the operating system, so that the
+	// kernel can fill it (splice); else nil. Its offset is at the end of what was kept.
+	OS() *os.File
+	SetAttr(attr Attr) error
+	// Sync puts what was written on stable storage, still unseen.
+	Sync() error
+	// Commit puts content and name on stable storage and then shows the file under
+	// its name. On error the name shows what it showed before, and the upload is gone.
+	Commit(ctx context.Context) error
+	// Abort ends the upload without showing it. If resumable is set, what was written
+	// is kept for a later Create with Keep; else it is removed.
+	Abort(resumable bool) error
+}
