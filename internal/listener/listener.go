@@ -181,6 +181,7 @@ func (s *Server) track(ln net.Listener) bool {
 		s.listeners = make(map[net.Listener]struct{})
 	}
 	s.listeners[ln] = struct{}{}
+	s.wg.Add(1) // held while ln may still hand out a connection
 	return true
 }
 
@@ -188,6 +189,7 @@ func (s *Server) untrack(ln net.Listener) {
 	s.mu.Lock()
 	delete(s.listeners, ln)
 	s.mu.Unlock()
+	s.wg.Done()
 }
 
 func (s *Server) draining() bool {
