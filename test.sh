@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# All tests of the gateway: what a reviewer, a contributor and CI run.
+#
+#   ./test.sh            everything
+#   ./test.sh quick      without the real clients, the race detector and fuzzing
+#
+# Needs Go. Installs the clients that the end-to-end tests use with apt-get where
+# it may; where it may not it says which tests are skipped for that reason.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+mode=${1:-all}
+case "$mode" in all|quick) ;; *) echo "usage: ./test.sh [quick]" >&2; exit 2 ;; esac
+
+STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZ_TIME=${FUZZ_TIME:-5s}
+# command:Debian package
+CLIENTS="curl:curl lftp:lftp swaks:swaks sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp ncftpget:ncftp python3:python3 smtp-sink:postfix openssl:openssl"
+
+say() { printf '\n== %s\n' "$*"; }
+
+export GATEWAY_TOOLS=${GATEWAY_TOOLS:-$PWD/.tools}
+export CGO_ENABLED=1   # the race detector needs it; the gateway itself is built without
+
+install_clients() {
+  local missing="" packages="" pair
+  for pair in $CLIENTS; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || {
+      missing="$missing ${pair%%:*}"; packages="$packages ${pair##*:}"; }
+  done
+  [ -n "$missing" ] || return 0
+  say "clients missing:$missing"
+  local sudo=""
+  [ "$(id -u)" = 0 ] || sudo="sudo -n"
+  if command -v apt-get >/dev/null 2>&1 && { [ -z "$sudo" ] || $sudo true 2>/dev/null; }; then
+    echo "installing:$packages"
+    $sudo apt-get update -qq &&
+      $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null ||
+      echo "apt-get failed: the tests that need these clients are skipped"
+  else
+    echo "no apt-get here, or not allowed: the tests that need these clients are skipped"
+    echo "on Debian:  sudo apt-get install$packages"
+  fi
+}
+
+# The race detector needs a C compiler.
+install_compiler() {
+  command -v gcc >/dev/null 2>&1 || CLIENTS="$CLIENTS gcc:gcc cc:libc6-dev"
+}
+
+tool() { # tool NAME MODULE@VERSION: builds a tool once
+  [ -x "$GATEWAY_TOOLS/$1-${2##*@}" ] && return 0
+  mkdir -p "$GATEWAY_TOOLS"
+  GOBIN=$GATEWAY_TOOLS/bin go install "$2" && mv "$GATEWAY_TOOLS/bin/$1" "$GATEWAY_TOOLS/$1-${2##*@}"
+}
+
+fuzz() {
+  local pkg target
+  for pkg in $(go list ./...); do
+    for target in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true); do
+      echo "$pkg $target"
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZ_TIME" "$pkg" >"$GATEWAY_TOOLS/fuzz.log" 2>&1 || {
+        cat "$GATEWAY_TOOLS/fuzz.log"; return 1; }
+    done
+  done
+}
+
+mkdir -p "$GATEWAY_TOOLS"
+if [ "$mode" = all ]; then install_compiler; install_clients; fi
+
+say "gofmt"
+unformatted=$(gofmt -l .)
+[ -z "$unformatted" ] || { echo "run gofmt -w on:"; echo "$unformatted"; exit 1; }
+
+say "go vet"
+go vet ./...
+
+say "build without cgo"
+CGO_ENABLED=0 go build -trimpath -o "$GATEWAY_TOOLS/gateway" ./cmd/gateway
+
+if [ "$mode" = quick ]; then
+  say "tests"
+  go test -short ./...
+  exit 0
+fi
+
+say "staticcheck"
+tool staticcheck "$STATICCHECK"
+"$GATEWAY_TOOLS/staticcheck-${STATICCHECK##*@}" ./...
+
+say "tests with the race detector, and real clients"
+go test -race -timeout 15m ./...
+
+say "fuzzing each parser for $FUZZ_TIME"
+fuzz
+
+say "all passed"
