@@ -1,0 +1,73 @@
+package sftp
+
+import (
+	"context"
+	"io"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// sftpOnly is the answer to a shell or a command, in OpenSSH's words, so that
+// those who know them find out what is meant.
+const sftpOnly = "This service allows SFTP connections only.\r\n"
+
+// channel serves one session channel (RFC 4254, section 6) until it is closed.
+// Requests are answered as long as they come, for else the whole connection
+// would stand still.
+func (c *conn) channel(ctx context.Context, ch ssh.Channel, requests <-chan *ssh.Request) {
+	begun := false
+	for r := range requests {
+		var run func()
+		switch r.Type {
+		case "subsystem":
+			if name, ok := stringPayload(r.Payload); ok && name == "sftp" {
+				run = func() { c.subsystem(ctx, ch) }
+			}
+		case "shell", "exec":
+			run = func() {
+				_, _ = io.WriteString(ch, sftpOnly)
+				exit(ch, 1)
+			}
+		}
+		if run == nil || begun { // env, pty-req, signal, another subsystem
+			_ = r.Reply(false, nil)
+			continue
+		}
+		begun = true
+		_ = r.Reply(true, nil)
+		c.start(run)
+	}
+}
+
+// subsystem serves the file protocol on ch.
+func (c *conn) subsystem(ctx context.Context, ch ssh.Channel) {
+	c.busy.begin()
+	tree, err := c.tree(ctx)
+	c.busy.end()
+	if err != nil {
+		c.log.Error("open tree", "user", c.session.Identity().User, "err", err)
+		_, _ = io.WriteString(ch.Stderr(), "Service not available, try again later.\r\n")
+		exit(ch, 1)
+		return
+	}
+	(&files{
+		ctx: ctx, tree: tree, busy: &c.busy, session: c.session, panicked: c.panicked, order: newOrder(ch),
+	}).serve()
+	exit(ch, 0)
+}
+
+// exit says how the subsystem or command ended and closes the channel (RFC 4254,
+// section 6.10).
+func exit(ch ssh.Channel, status uint32) {
+	_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	_ = ch.Close()
+}
+
+// stringPayload is the one string that a request carries.
+func stringPayload(payload []byte) (string, bool) {
+	var p struct{ Name string }
+	if ssh.Unmarshal(payload, &p) != nil {
+		return "", false
+	}
+	return p.Name, true
+}

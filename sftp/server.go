@@ -1,0 +1,163 @@
+package sftp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"gateway/internal/listener"
+	"gateway/session"
+	"gateway/transfer"
+)
+
+// Config is what a Server is made of. Gate, Files and HostKeys must be set; the
+// zero value of every other field is a safe default.
+type Config struct {
+	Gate *session.Gate
+	// Name is the listener's name in the configuration and in the record. Empty
+	// means "sftp".
+	Name string
+	// Files opens the tree of whoever logged in.
+	Files transfer.Opener
+	// HostKeys prove the server to its clients: at most one each of ed25519, ecdsa
+	// of one curve, and rsa of 2048 bits or more.
+	HostKeys []ssh.Signer
+	// LoginGrace is the time from accept within which a client must have logged in.
+	// Zero means 30s.
+	LoginGrace time.Duration
+	// IdleTimeout ends a connection that sent no SFTP request for this long while
+	// none is under way. Zero means 5m.
+	IdleTimeout time.Duration
+	// Keepalive is how long a client may send nothing at all before it is asked
+	// whether it is there; after three times as long it is cut off. Zero means 60s.
+	Keepalive time.Duration
+	// MaxSessions is how many session channels one connection may have open at once.
+	// Zero means 10.
+	MaxSessions int
+	// ServerVersion is the identification that clients are shown (RFC 4253, section
+	// 4.2). It must begin with "SSH-2.0-"; empty means "SSH-2.0-Gateway".
+	ServerVersion string
+	// Banner is shown to every client before it logs in (RFC 4252, section 5.4).
+	// Empty means none.
+	Banner string
+	// Log may be nil for slog.Default.
+	Log *slog.Logger
+}
+
+const (
+	defaultLoginGrace    = 30 * time.Second
+	defaultIdleTimeout   = 5 * time.Minute
+	defaultKeepalive     = time.Minute
+	defaultMaxSessions   = 10
+	defaultServerVersion = "SSH-2.0-Gateway"
+	// maxServerVersion leaves room for CR LF within the 255 bytes of RFC 4253,
+	// section 4.2.
+	maxServerVersion = 253
+)
+
+// Server serves SFTP on any number of listeners.
+type Server struct {
+	cfg  Config
+	base listener.Server
+	keys atomic.Pointer[[]ssh.Signer]
+	err  error // what is wrong with cfg; Serve returns it
+}
+
+// New returns a Server. What is wrong with cfg is said by Serve.
+func New(cfg Config) *Server {
+	cfg.Name = cmp.Or(cfg.Name, "sftp")
+	cfg.LoginGrace = cmp.Or(cfg.LoginGrace, defaultLoginGrace)
+	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, defaultIdleTimeout)
+	cfg.Keepalive = cmp.Or(cfg.Keepalive, defaultKeepalive)
+	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, defaultMaxSessions)
+	cfg.ServerVersion = cmp.Or(cfg.ServerVersion, defaultServerVersion)
+	cfg.Log = cmp.Or(cfg.Log, slog.Default())
+	s := &Server{cfg: cfg}
+	s.base = listener.Server{
+		Gate: cfg.Gate, Name: cfg.Name, Protocol: session.SFTP,
+		Refuse: refuse, Handle: s.handle, Log: cfg.Log,
+	}
+	s.err = errors.Join(cfg.validate(), s.SetHostKeys(cfg.HostKeys))
+	return s
+}
+
+func (cfg *Config) validate() error {
+	var errs []error
+	if cfg.Gate == nil || cfg.Files == nil {
+		errs = append(errs, errors.New("gate and files must be set"))
+	}
+	for _, d := range []struct {
+		name string
+		is   time.Duration
+	}{{"login grace", cfg.LoginGrace}, {"idle timeout", cfg.IdleTimeout}, {"keepalive", cfg.Keepalive}} {
+		if d.is < 0 {
+			errs = append(errs, fmt.Errorf("%s %v is negative", d.name, d.is))
+		}
+	}
+	if cfg.MaxSessions < 0 {
+		errs = append(errs, fmt.Errorf("max sessions %d is negative", cfg.MaxSessions))
+	}
+	v := cfg.ServerVersion
+	if !strings.HasPrefix(v, "SSH-2.0-") || len(v) > maxServerVersion || strings.ContainsFunc(v, notVersion) {
+		errs = append(errs, fmt.Errorf("server version %q: want SSH-2.0- and printable ASCII, at most %d bytes", v, maxServerVersion))
+	}
+	return errors.Join(errs...)
+}
+
+func notVersion(r rune) bool { return r < ' ' || r > '~' }
+
+// SetHostKeys puts other host keys in force for the connections that come from
+// now on. On error the old ones stay. It may be called at any time.
+func (s *Server) SetHostKeys(keys []ssh.Signer) error {
+	usable, err := usableHostKeys(keys)
+	if err != nil {
+		return err
+	}
+	s.keys.Store(&usable)
+	return nil
+}
+
+// Serve accepts on ln until Shutdown, ctx is done, or ln fails for good. It
+// closes ln. After Shutdown it returns listener.ErrServerClosed.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	if s.err != nil {
+		_ = ln.Close()
+		return fmt.Errorf("sftp listener %q: %w", s.cfg.Name, s.err)
+	}
+	return s.base.Serve(ctx, ln)
+}
+
+// Shutdown stops accepting and ends the connections: those without an open file
+// at once, others when their files are closed, all when ctx is done. It returns
+// when none is left.
+func (s *Server) Shutdown(ctx context.Context) error { return s.base.Shutdown(ctx) }
+
+// refuse tells why before the version exchange, where RFC 4253, section 4.2,
+// allows lines of text. Most clients show it only when asked to be verbose.
+func refuse(c net.Conn, cause error) {
+	text := "Service not available.\r\n"
+	if errors.Is(cause, session.ErrTooMany) {
+		text = "Too many connections.\r\n"
+	}
+	_, _ = c.Write([]byte(text))
+}
+
+// handle serves one connection: the login within its grace time, then the
+// channels.
+func (s *Server) handle(ctx context.Context, lc *listener.Conn, a *session.Attempt) error {
+	w := &wire{Conn: lc}
+	l := &login{server: s, attempt: a, wire: w, draining: lc.Draining()}
+	t, err := l.run(ctx)
+	if err != nil || l.session == nil {
+		return err
+	}
+	return newConn(s, w, t, l.session).serve(ctx, lc.Draining())
+}
