@@ -1,0 +1,91 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"gateway/session"
+)
+
+// Tree is the folder that holds the accounts' folders.
+type Tree struct {
+	// Base is the folder; it must exist.
+	Base string
+	// Config is that of every account.
+	Config Config
+}
+
+// Open opens the folder of the account user and makes it, for the gateway alone
+// (0700), at its first use. A name that is no plain folder name is refused with
+// session.ErrName, whatever package auth thinks of it.
+func (t Tree) Open(user string) (*FS, error) {
+	if user == "." || strings.ContainsAny(user, `/\`) || checkName(user) != nil {
+		return nil, fmt.Errorf("open the folder of account %q: %w", user, session.ErrName)
+	}
+	base, err := os.OpenRoot(t.Base)
+	if err != nil {
+		return nil, err
+	}
+	defer base.Close()
+	switch err := base.Mkdir(user, 0o700); {
+	case err == nil:
+		if err := syncFolder(base); err != nil {
+			return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
+		}
+	case !errors.Is(err, fs.ErrExist):
+		return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
+	}
+	root, err := base.OpenRoot(user)
+	if err != nil {
+		return nil, fmt.Errorf("open the folder of account %q: %w", user, err)
+	}
+	tree, err := newFS(root, t.Config)
+	if err != nil {
+		_ = root.Close()
+		return nil, err
+	}
+	return tree, nil
+}
+
+// Sweep sweeps the folders of all accounts, one after the other, and returns
+// how many leftovers it removed. It goes on after an error and returns the first
+// few of them.
+func (t Tree) Sweep(ctx context.Context) (removed int, err error) {
+	d, err := os.Open(t.Base)
+	if err != nil {
+		return 0, err
+	}
+	defer d.Close()
+	var faults faultList
+	for {
+		entries, err := d.ReadDir(listBatch)
+		for _, e := range entries {
+			if !e.IsDir() || !sayable(e.Name()) {
+				continue
+			}
+			tree, err := t.Open(e.Name())
+			if err != nil {
+				faults.add(err)
+				continue
+			}
+			n, err := tree.Sweep(ctx)
+			removed += n
+			faults.add(err)
+			_ = tree.Close()
+		}
+		if ctx.Err() != nil {
+			return removed, ctx.Err()
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				faults.add(err)
+			}
+			return removed, faults.err()
+		}
+	}
+}
