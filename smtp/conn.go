@@ -1,0 +1,214 @@
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"gateway/internal/listener"
+	"gateway/session"
+)
+
+// conn is one connection, through STARTTLS if it comes to that. Its fields are
+// for the goroutine that serves the commands, except where told.
+type conn struct {
+	cfg        *Config
+	ctx        context.Context
+	attempt    *session.Attempt
+	sess       *session.Session // nil until AUTH succeeded
+	tls        *tls.Conn        // nil in clear
+	started    time.Time
+	commands   map[verb]command
+	rewordings []rewording
+
+	wire     *wire
+	state    state
+	helo     string // cleaned; the peer's name for itself
+	extended bool   // said EHLO
+	errors   int
+	idle     int
+	quit     bool
+	tx       envelope
+	why      error // why a 421 that is about to be sent is
+
+	watchers sync.WaitGroup
+
+	mu    sync.Mutex
+	cause error // why it ended; the first stays
+}
+
+// handle serves one connection; see listener.Server.Handle.
+func (s *Server) handle(ctx context.Context, nc *listener.Conn, attempt *session.Attempt) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := &conn{
+		cfg: &s.cfg, ctx: ctx, attempt: attempt, started: time.Now(),
+		commands: commandTable(), rewordings: rewordings(),
+	}
+	defer c.bye()
+	if s.cfg.Implicit {
+		if err := c.handshake(nc); err != nil {
+			return err
+		}
+	}
+	for upgraded := false; ; upgraded = true {
+		w := newWire(c, nc)
+		if c.tls != nil {
+			w = newWire(c, c.tls)
+		}
+		w.silent = upgraded
+		c.serve(w, nc.Draining())
+		if !errors.Is(w.err, errStartTLS) {
+			return c.ended()
+		}
+		if err := c.handshake(nc); err != nil {
+			return err
+		}
+	}
+}
+
+// handshake protects the connection. Whatever was learnt before is forgotten
+// (RFC 3207, section 4.2).
+func (c *conn) handshake(nc net.Conn) error {
+	ctx, cancel := context.WithDeadline(c.ctx, c.started.Add(c.cfg.LoginGrace))
+	defer cancel()
+	_ = nc.SetDeadline(time.Time{})
+	t := tls.Server(nc, c.cfg.TLS)
+	if err := t.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("%w: %w", session.ErrHandshake, err)
+	}
+	c.tls, c.sess = t, nil
+	c.attempt.Upgraded(session.TLSChannel(t.ConnectionState()))
+	return nil
+}
+
+// serve lets go-smtp speak over w until it has no more use for it.
+func (c *conn) serve(w *wire, draining <-chan struct{}) {
+	c.wire, c.state, c.helo, c.tx = w, fresh, "", envelope{}
+	c.watchers.Go(func() { w.watch(c.ctx, draining) })
+	defer c.watchers.Wait()
+
+	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) {
+		return &transaction{c}, nil
+	}))
+	srv.Domain = c.cfg.Hostname
+	srv.MaxRecipients = c.cfg.MaxRecipients
+	srv.MaxMessageBytes = c.cfg.MaxMessageBytes // announced; the content is measured by body
+	srv.MaxLineLength = 0                       // the wire bounds lines
+	srv.AllowInsecureAuth = true                // transaction.AuthMechanisms decides
+	srv.EnableSMTPUTF8 = true
+	srv.ErrorLog = panicLog{c}
+	if c.tls == nil {
+		srv.TLSConfig = c.cfg.TLS // to have it announced; the wire does it
+	}
+	// Serve accepts the wire, then waits until go-smtp has closed it; Shutdown waits
+	// for its goroutine.
+	_ = srv.Serve(&single{wire: w})
+	_ = srv.Shutdown(context.WithoutCancel(c.ctx))
+}
+
+// single is a listener with one connection.
+type single struct {
+	wire     *wire
+	accepted bool
+}
+
+func (l *single) Accept() (net.Conn, error) {
+	if !l.accepted {
+		l.accepted = true
+		return l.wire, nil
+	}
+	<-l.wire.closed
+	return nil, net.ErrClosed
+}
+
+func (l *single) Close() error   { return nil }
+func (l *single) Addr() net.Addr { return l.wire.LocalAddr() }
+
+// loggedIn lets go of the login grace and hangs up when the session is over.
+func (c *conn) loggedIn(sess *session.Session) {
+	w := c.wire
+	c.sess = sess
+	c.watchers.Go(func() {
+		select {
+		case <-sess.Done():
+			if cause := sess.Cause(); cause != nil {
+				w.interrupt(cause)
+			}
+		case <-w.closed:
+		}
+	})
+}
+
+// bye closes TLS properly; the connection itself is closed by the listener.
+func (c *conn) bye() {
+	if c.tls != nil {
+		_ = c.tls.SetWriteDeadline(time.Now().Add(goodbyeTimeout))
+		_ = c.tls.CloseWrite()
+	}
+}
+
+// begun reports whether a transaction is under way.
+func (c *conn) begun() bool { return c.state&(begun|addressed) != 0 }
+
+// graceEnds is when the peer must have logged in; zero once it has.
+func (c *conn) graceEnds() time.Time {
+	if c.sess != nil {
+		return time.Time{}
+	}
+	return c.started.Add(c.cfg.LoginGrace)
+}
+
+// end notes why the connection is over.
+func (c *conn) end(cause error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil {
+		c.cause = cause
+	}
+}
+
+// ended is why, for the record; nil after QUIT.
+func (c *conn) ended() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cause == nil && !c.quit {
+		return errHungUp
+	}
+	return c.cause
+}
+
+func (c *conn) causeOr(other error) error {
+	if c.why != nil {
+		return c.why
+	}
+	return other
+}
+
+// panicked is told of a fault of ours while the connection is served.
+func (c *conn) panicked(v any, stack string) {
+	c.end(session.ErrPanic)
+	c.why = session.ErrPanic
+	peer := c.attempt.Peer()
+	c.cfg.Log.Error("panic while serving a connection", "conn", peer.Conn, "proto", peer.Protocol,
+		"remote", peer.Remote, "panic", v, "stack", stack)
+}
+
+// panicLog is go-smtp's log. What it says of a panic it caught is ours to know;
+// the rest is the peer's doing, and in the record.
+type panicLog struct{ conn *conn }
+
+func (l panicLog) Printf(format string, v ...any) {
+	if strings.HasPrefix(format, "panic serving") {
+		l.conn.panicked("in a command", fmt.Sprintf(format, v...))
+	}
+}
+
+func (panicLog) Println(...any) {}

@@ -1,0 +1,155 @@
+package smtp
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+
+	"gateway/queue"
+	"gateway/session"
+)
+
+// envelope is what MAIL and RCPT said.
+type envelope struct {
+	from queue.Address
+	to   []string
+	utf8 bool
+}
+
+// transaction is conn as go-smtp calls it. All calls come from one goroutine,
+// since go-smtp never sees BDAT.
+type transaction struct{ conn *conn }
+
+var _ gosmtp.AuthSession = (*transaction)(nil)
+
+// Mail begins a transaction (RFC 5321, section 4.1.1.2).
+func (t *transaction) Mail(from string, options *gosmtp.MailOptions) error {
+	c := t.conn
+	if c.sess == nil {
+		if c.tls == nil && c.cfg.TLS != nil && !c.offersPassword() {
+			return replyNeedsTLS.error()
+		}
+		return replyNeedsAuth.error()
+	}
+	if from == "" {
+		return replyNullSender.error()
+	}
+	address, err := queue.FromUnquoted(from, options.UTF8)
+	if err != nil {
+		return replyBadSender.error()
+	}
+	if err := c.sess.Sends(c.ctx, address.String()); err != nil {
+		return replyNotYours.error()
+	}
+	c.tx = envelope{from: address, utf8: options.UTF8}
+	return nil
+}
+
+// Rcpt adds a recipient (RFC 5321, section 4.1.1.3). One named twice gets the
+// message once.
+func (t *transaction) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+	c := t.conn
+	address, err := queue.FromUnquoted(to, c.tx.utf8)
+	if err != nil {
+		return replyBadRecipient.error()
+	}
+	if wire := address.String(); !slices.Contains(c.tx.to, wire) {
+		c.tx.to = append(c.tx.to, wire)
+	}
+	return nil
+}
+
+// Data receives the message and puts it into the queue. go-smtp's reader is not
+// used: it is given an empty message, the content comes from the wire.
+func (t *transaction) Data(io.Reader) error {
+	c := t.conn
+	b := c.wire.startBody()
+	defer b.Close()
+	id, err := c.accept(c.ctx, b)
+	switch {
+	case errors.Is(err, errAborted):
+		return replyAborted.error()
+	case err != nil:
+		return contentReply(err).error()
+	default:
+		return reply{250, "2.0.0", "Queued as " + id}.error()
+	}
+}
+
+// Reset forgets the transaction.
+func (t *transaction) Reset() { t.conn.tx = envelope{} }
+
+// Logout is called at the end of the connection.
+func (t *transaction) Logout() error { return nil }
+
+// accept takes the message in content, from the transaction's envelope, into the
+// queue. What it returns the id of is on stable storage.
+func (c *conn) accept(ctx context.Context, content io.Reader) (id string, err error) {
+	op, err := c.sess.Begin(ctx, session.Action{Verb: session.Accept, Object: c.tx.from.String(), To: c.tx.to})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = op.End(ctx, err) }()
+
+	draft := c.cfg.Queue.Draft()
+	defer draft.Discard()
+	counted := &counter{w: draft}
+	messageID, err := c.compose(ctx, counted, content)
+	op.MessageID, op.Bytes = messageID, counted.n
+	if err != nil {
+		return "", err
+	}
+	identity := c.sess.Identity()
+	id, err = draft.Commit(ctx, Envelope{
+		From: c.tx.from.String(), To: c.tx.to, SMTPUTF8: c.tx.utf8, MessageID: messageID,
+		User: identity.User, Route: identity.Route, Conn: c.attempt.Peer().Conn, Session: c.sess.ID(),
+	})
+	if err != nil {
+		c.cfg.Log.Error("mail not queued", "conn", c.attempt.Peer().Conn, "user", identity.User, "err", err)
+		return "", fmt.Errorf("queue: %w", err)
+	}
+	op.QueueID = id
+	return id, nil
+}
+
+// compose writes the message with its header completed and returns its
+// Message-ID.
+func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader) (messageID string, err error) {
+	r := bufio.NewReaderSize(content, readBufferSize)
+	h, err := readHeader(r)
+	if err != nil {
+		return "", err
+	}
+	if err := h.check(c.tx.utf8, func(address string) error { return c.sess.Sends(ctx, address) }); err != nil {
+		return h.messageID(), err
+	}
+	now := time.Now()
+	h.complete(c.cfg.Hostname, now)
+	messageID = h.messageID()
+	if _, err := io.WriteString(w, c.trace(now)); err != nil {
+		return messageID, err
+	}
+	if err := h.write(w); err != nil {
+		return messageID, err
+	}
+	_, err = io.Copy(w, r)
+	return messageID, err
+}
+
+// counter counts what was written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
