@@ -159,6 +159,9 @@ func (f *FS) move(fromDir *os.Root, from string, toDir *os.Root, to, toFolder st
 		}
 		return unlink(fromDir, from)
 	}
+	if err == nil && target.IsDir() && !source.IsDir() {
+		return session.ErrIsDirectory
+	}
 	err = rename(fromDir, from, toDir, to, overwrite, source.IsDir())
 	if errors.Is(err, syscall.EINVAL) && source.IsDir() {
 		return errInside

@@ -160,7 +160,7 @@ func (f *FS) Link(ctx context.Context, old, new string) error {
 		if err != nil {
 			return err
 		}
-		from, err := f.root.OpenRoot(path.Dir(real))
+		from, err := f.folder(path.Dir(real))
 		if err != nil {
 			return err
 		}

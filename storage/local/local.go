@@ -95,11 +95,24 @@ func (f *FS) Close() error { return f.root.Close() }
 // parent opens the folder that name is in, following links inside the tree. The
 // caller closes it. Single names used on it cannot leave it.
 func (f *FS) parent(op, name string) (dir *os.Root, base string, err error) {
-	dir, err = f.root.OpenRoot(path.Dir(name))
+	dir, err = f.folder(path.Dir(name))
 	if err != nil {
 		return nil, "", f.fault(op, name, err)
 	}
 	return dir, path.Base(name), nil
+}
+
+// folder opens the folder name. For what is no folder os.Root has an error of
+// its own that cannot be told apart.
+func (f *FS) folder(name string) (*os.Root, error) {
+	dir, err := f.root.OpenRoot(name)
+	if err == nil {
+		return dir, nil
+	}
+	if stat, serr := f.root.Stat(name); serr == nil && !stat.IsDir() {
+		return nil, session.ErrNotDirectory
+	}
+	return nil, err
 }
 
 // change is what the methods that change a single name have in common: it checks

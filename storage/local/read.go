@@ -57,7 +57,7 @@ func (f *FS) Lstat(ctx context.Context, name string) (storage.Info, error) {
 
 // interrupted describes the interrupted upload of name.
 func (f *FS) interrupted(name string) (storage.Info, error) {
-	dir, err := f.root.OpenRoot(path.Dir(name))
+	dir, err := f.folder(path.Dir(name))
 	if err != nil {
 		return storage.Info{}, err
 	}

@@ -57,7 +57,7 @@ func (f *FS) create(ctx context.Context, name string, opts storage.CreateOptions
 // destination opens the folder in which an upload of name is to appear, and
 // describes the file that it is to replace; nil if there is none.
 func (f *FS) destination(name string, exclusive bool) (dir *os.Root, base string, final fs.FileInfo, err error) {
-	dir, err = f.root.OpenRoot(path.Dir(name))
+	dir, err = f.folder(path.Dir(name))
 	if err != nil {
 		return nil, "", nil, err
 	}
@@ -69,7 +69,7 @@ func (f *FS) destination(name string, exclusive bool) (dir *os.Root, base string
 		if err != nil {
 			return nil, "", nil, err
 		}
-		if dir, err = f.root.OpenRoot(path.Dir(real)); err != nil {
+		if dir, err = f.folder(path.Dir(real)); err != nil {
 			return nil, "", nil, err
 		}
 		base = path.Base(real)
