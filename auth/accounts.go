@@ -1,0 +1,151 @@
+package auth
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"gateway/auth/hashes"
+	"gateway/session"
+	"gateway/store"
+)
+
+// maxAccounts is how many accounts there may be. Each takes about 1 KiB of
+// memory.
+const maxAccounts = 250_000
+
+// Budget says when a password may be hashed.
+type Budget interface {
+	// Acquire waits for a place to hash with memKiB of memory on behalf of source.
+	// release gives it back and is called once. The error is
+	// session.ErrUnavailable or session.ErrTooMany when there is no place, or the
+	// context's.
+	Acquire(ctx context.Context, source netip.Addr, memKiB int) (release func(), err error)
+}
+
+// Config is what Accounts are made of. The zero value is good for whoever only
+// makes changes.
+type Config struct {
+	// Budget bounds the hashing of logins. Nil means one hash at a time, with all
+	// others waiting.
+	Budget Budget
+	// Log gets what an operator should look at. Nil means slog.Default.
+	Log *slog.Logger
+}
+
+// Accounts are the accounts of this installation. The methods may be called
+// from any goroutine.
+type Accounts struct {
+	db    *store.DB
+	cfg   Config
+	memo  memo
+	dummy hashes.Hash
+
+	mu      sync.RWMutex
+	records map[string]*record // by name
+	// stale says that records may not be what the store holds, because it could
+	// not be read after a change. Nothing is answered from them until it was.
+	stale atomic.Bool
+
+	refreshing sync.Mutex // one refresh at a time, so that the last one wins
+	hashing    sync.Mutex // one new password at a time: they are outside of the budget
+
+	flights flights
+}
+
+// Open reads the accounts from db, which must stay open for as long as they are
+// used.
+func Open(ctx context.Context, db *store.DB, cfg Config) (*Accounts, error) {
+	if cfg.Budget == nil {
+		cfg.Budget = make(oneAtATime, 1)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy()}
+	if err := a.refreshAll(ctx, true); err != nil {
+		return nil, fmt.Errorf("open accounts: %w", err)
+	}
+	for name, r := range a.records {
+		if r.unreadable != nil {
+			cfg.Log.Warn("password cannot be used until it is set again", "user", name, "err", r.unreadable)
+		}
+	}
+	return a, nil
+}
+
+// find returns the account of that name, nil if there is none.
+func (a *Accounts) find(ctx context.Context, name string) (*record, error) {
+	if a.stale.Load() {
+		if err := a.refreshAll(ctx, false); err != nil {
+			return nil, fmt.Errorf("read accounts: %w: %w", session.ErrUnavailable, err)
+		}
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.records[name], nil
+}
+
+// refreshAll puts what the store holds in the place of what was known, if that
+// is stale or always.
+func (a *Accounts) refreshAll(ctx context.Context, always bool) error {
+	a.refreshing.Lock()
+	defer a.refreshing.Unlock()
+	if !always && !a.stale.Load() {
+		return nil // somebody else has done it meanwhile
+	}
+	var all map[string]*record
+	err := a.db.Read(ctx, func(tx *sql.Tx) (err error) {
+		all, err = loadAll(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.records = all
+	a.stale.Store(false)
+	return nil
+}
+
+// refresh does so for one account, after it was or may have been changed. If it
+// cannot, nothing more is answered until the store can be read again: an
+// account that was disabled must not go on because the disk failed.
+func (a *Accounts) refresh(ctx context.Context, name string) {
+	a.refreshing.Lock()
+	defer a.refreshing.Unlock()
+	var found map[string]*record
+	err := a.db.Read(ctx, func(tx *sql.Tx) (err error) {
+		found, err = load(ctx, tx, " WHERE a.name = $1", name)
+		return err
+	})
+	if err != nil {
+		a.stale.Store(true)
+		a.cfg.Log.Error("accounts cannot be read", "err", err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r, ok := found[name]; ok {
+		a.records[name] = r
+	} else {
+		delete(a.records, name)
+	}
+}
+
+// oneAtATime is the Budget of whoever has none.
+type oneAtATime chan struct{}
+
+func (o oneAtATime) Acquire(ctx context.Context, _ netip.Addr, _ int) (func(), error) {
+	select {
+	case o <- struct{}{}:
+		return func() { <-o }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}

@@ -1,0 +1,156 @@
+package auth
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rsa"
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/crypto/ssh"
+
+	"gateway/session"
+)
+
+const (
+	maxKeys         = 64       // of one account
+	maxKeyFileBytes = 1 << 20  // of one call of ParseKeys
+	maxKeyLineBytes = 16 << 10 // an RSA key of 16384 bits takes 2.8 KiB
+	maxCommentBytes = 255
+	minRSABits      = 3072
+	maxRSABits      = 16384
+)
+
+// Key is an SSH public key of an account.
+type Key struct {
+	Algorithm   string    `json:"algorithm"`   // "ssh-ed25519"
+	Fingerprint string    `json:"fingerprint"` // "SHA256:...", as OpenSSH prints it
+	Comment     string    `json:"comment,omitempty"`
+	Added       time.Time `json:"added,omitzero"` // zero until it is stored
+
+	blob string // wire encoding, RFC 4253, section 6.6
+}
+
+// Session returns the key as the gate knows it.
+func (k Key) Session() session.Key {
+	return session.Key{Algorithm: k.Algorithm, Blob: k.blob, Fingerprint: k.Fingerprint}
+}
+
+// ParseKeys reads a file of public keys, one a line, as authorized_keys and
+// *.pub files have them (sshd(8)); empty lines and comments are skipped. Each
+// line must be good, or none is taken; the error is an ErrInvalid with the
+// number of the line.
+//
+// Options before a key are refused, except those that forbid what the gateway
+// never does (restrict, no-pty and the like): to ignore one that limits the key
+// would widen what it may do.
+func ParseKeys(file []byte) ([]Key, error) {
+	if len(file) > maxKeyFileBytes {
+		return nil, invalid("key file", "larger than %d bytes", maxKeyFileBytes)
+	}
+	var keys []Key
+	lines := bufio.NewScanner(bytes.NewReader(file))
+	lines.Buffer(nil, maxKeyLineBytes)
+	n := 0
+	for lines.Scan() {
+		n++
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, err := parseKey(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		if len(keys) == maxKeys {
+			return nil, invalid("key file", "more than %d keys", maxKeys)
+		}
+		keys = append(keys, key)
+	}
+	if lines.Err() != nil {
+		return nil, invalid("key file", "line %d is longer than %d bytes", n+1, maxKeyLineBytes)
+	}
+	if len(keys) == 0 {
+		return nil, invalid("key file", "there is no key in it")
+	}
+	return keys, nil
+}
+
+// parseKey reads one line. Nothing of a line that is not a public key is
+// quoted: it may be a private one.
+func parseKey(line string) (Key, error) {
+	switch {
+	case strings.HasPrefix(line, "---- BEGIN SSH2 PUBLIC KEY"):
+		return Key{}, invalid("key", "this form is of RFC 4716; convert it with ssh-keygen -i -f FILE")
+	case strings.HasPrefix(line, "-----BEGIN"), strings.HasPrefix(line, "PuTTY-User-Key-File"):
+		return Key{}, invalid("key", "this is a private key; give the public one (FILE.pub) and keep this to yourself")
+	}
+	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	if err != nil {
+		return Key{}, invalid("key", "not a public key (want: ssh-ed25519 AAAA... comment)")
+	}
+	if err := checkOptions(options); err != nil {
+		return Key{}, err
+	}
+	if err := checkKey(pub); err != nil {
+		return Key{}, err
+	}
+	return Key{
+		Algorithm: pub.Type(), Fingerprint: ssh.FingerprintSHA256(pub),
+		Comment: cleanComment(comment), blob: string(pub.Marshal()),
+	}, nil
+}
+
+// checkOptions accepts the options that hold by themselves here.
+func checkOptions(options []string) error {
+	for _, o := range options {
+		name, _, _ := strings.Cut(o, "=")
+		switch strings.ToLower(name) {
+		case "restrict", "no-pty", "no-port-forwarding", "no-agent-forwarding", "no-x11-forwarding", "no-user-rc":
+		default:
+			return invalid("key", "option %q is not supported and would be ignored; remove it, and limit the account by a rule of the policy instead", clip(name))
+		}
+	}
+	return nil
+}
+
+// checkKey accepts the kinds of key that are still safe.
+func checkKey(pub ssh.PublicKey) error {
+	switch pub.Type() {
+	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
+		ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256:
+		return nil
+	case ssh.KeyAlgoRSA:
+		crypto, ok := pub.(ssh.CryptoPublicKey)
+		if !ok {
+			return invalid("key", "RSA key cannot be read")
+		}
+		key, ok := crypto.CryptoPublicKey().(*rsa.PublicKey)
+		if !ok {
+			return invalid("key", "RSA key cannot be read")
+		}
+		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
+			return invalid("key", "RSA key of %d bits: want %d to %d, or an ssh-ed25519 key", bits, minRSABits, maxRSABits)
+		}
+		return nil
+	case "ssh-dss":
+		return invalid("key", "DSA keys are broken; make one with ssh-keygen -t ed25519")
+	default:
+		return invalid("key", "keys of type %q are not supported; make one with ssh-keygen -t ed25519", clip(pub.Type()))
+	}
+}
+
+// cleanComment keeps what can be printed of a comment.
+func cleanComment(comment string) string {
+	if len(comment) > maxCommentBytes {
+		comment = comment[:maxCommentBytes]
+	}
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return -1
+		}
+		return r
+	}, comment)
+}

@@ -1,0 +1,199 @@
+package auth
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"time"
+
+	"gateway/auth/hashes"
+	"gateway/session"
+)
+
+// Info is what an administrator sees of an account. It holds no secret.
+type Info struct {
+	Name      string    `json:"name"`
+	Groups    []string  `json:"groups"`
+	Disabled  bool      `json:"disabled"`
+	Route     string    `json:"route"` // of its mail; empty is the default route
+	Addresses []string  `json:"addresses"`
+	Keys      []Key     `json:"keys"`
+	Created   time.Time `json:"created"`
+	Changed   time.Time `json:"changed"` // the last change of anything here
+	// PasswordChanged is when the password was set; zero if there is none.
+	PasswordChanged time.Time `json:"password_changed,omitzero"`
+}
+
+// record is one account as it is held in memory. It is never changed: a change
+// puts another in its place.
+type record struct {
+	id   int64
+	info Info
+	keys map[string]bool // by wire encoding
+
+	// password is the id of the password, 0 if there is none, and another
+	// whenever it is set, even to the same.
+	password int64
+	hash     hashes.Hash
+	// unreadable is why the stored hash cannot be used.
+	unreadable error
+}
+
+// account is what the gate sees of r.
+func (r *record) account() session.Account {
+	return session.Account{
+		Known: true, Disabled: r.info.Disabled,
+		Identity: session.Identity{
+			User: r.info.Name, Groups: r.info.Groups, Addresses: r.info.Addresses, Route: r.info.Route,
+		},
+	}
+}
+
+// clone is an Info that the caller may change.
+func (i Info) clone() *Info {
+	i.Groups, i.Addresses, i.Keys = slices.Clone(i.Groups), slices.Clone(i.Addresses), slices.Clone(i.Keys)
+	return &i
+}
+
+// loadAll reads every account.
+func loadAll(ctx context.Context, tx *sql.Tx) (map[string]*record, error) {
+	return load(ctx, tx, "")
+}
+
+// loadOne reads the account of that name; errNoAccount if there is none.
+func loadOne(ctx context.Context, tx *sql.Tx, name string) (*record, error) {
+	found, err := load(ctx, tx, " WHERE a.name = $1", name)
+	if err != nil {
+		return nil, err
+	}
+	r, ok := found[name]
+	if !ok {
+		return nil, errNoAccount
+	}
+	return r, nil
+}
+
+func load(ctx context.Context, tx *sql.Tx, where string, args ...any) (map[string]*record, error) {
+	l := loader{ctx: ctx, tx: tx, where: where, args: args, found: make(map[int64]*record)}
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"accounts", l.accounts}, {"groups", l.groups}, {"addresses", l.addresses}, {"keys", l.keys}, {"passwords", l.passwords},
+	} {
+		if err := step.do(); err != nil {
+			return nil, fmt.Errorf("read %s: %w", step.what, err)
+		}
+	}
+	named := make(map[string]*record, len(l.found))
+	for _, r := range l.found {
+		r.info.Groups, r.info.Addresses = slices.Clip(r.info.Groups), slices.Clip(r.info.Addresses)
+		named[r.info.Name] = r
+	}
+	return named, nil
+}
+
+// loader reads records table by table. where and args limit the accounts, which
+// every query calls a.
+type loader struct {
+	ctx   context.Context
+	tx    *sql.Tx
+	where string
+	args  []any
+	found map[int64]*record
+}
+
+// each calls scan for every row of the query; scan must call dest once.
+func (l *loader) each(query string, scan func(dest func(...any) error) error) error {
+	rows, err := l.tx.QueryContext(l.ctx, query+l.where, l.args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (l *loader) accounts() error {
+	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed FROM accounts a`, func(dest func(...any) error) error {
+		r := &record{keys: make(map[string]bool)}
+		r.info.Groups, r.info.Addresses, r.info.Keys = []string{}, []string{}, []Key{} // [] in JSON, not null
+		var created, changed int64
+		if err := dest(&r.id, &r.info.Name, &r.info.Disabled, &r.info.Route, &created, &changed); err != nil {
+			return err
+		}
+		r.info.Created, r.info.Changed = fromMicros(created), fromMicros(changed)
+		l.found[r.id] = r
+		return nil
+	})
+}
+
+func (l *loader) groups() error {
+	return l.each(`SELECT g.account, g.name FROM accounts a JOIN account_groups g ON g.account = a.id`, func(dest func(...any) error) error {
+		var id int64
+		var name string
+		if err := dest(&id, &name); err != nil {
+			return err
+		}
+		r := l.found[id]
+		r.info.Groups = append(r.info.Groups, name)
+		slices.Sort(r.info.Groups)
+		return nil
+	})
+}
+
+func (l *loader) addresses() error {
+	return l.each(`SELECT d.account, d.address FROM accounts a JOIN account_addresses d ON d.account = a.id`, func(dest func(...any) error) error {
+		var id int64
+		var address string
+		if err := dest(&id, &address); err != nil {
+			return err
+		}
+		r := l.found[id]
+		r.info.Addresses = append(r.info.Addresses, address)
+		slices.Sort(r.info.Addresses)
+		return nil
+	})
+}
+
+func (l *loader) keys() error {
+	return l.each(`SELECT k.account, k.algorithm, k.fingerprint, k.comment, k.blob, k.added FROM accounts a JOIN account_keys k ON k.account = a.id`, func(dest func(...any) error) error {
+		var id, added int64
+		var k Key
+		var blob []byte
+		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added); err != nil {
+			return err
+		}
+		k.blob, k.Added = string(blob), fromMicros(added)
+		r := l.found[id]
+		r.info.Keys = append(r.info.Keys, k)
+		r.keys[k.blob] = true
+		return nil
+	})
+}
+
+func (l *loader) passwords() error {
+	return l.each(`SELECT p.account, p.id, p.hash, p.changed FROM accounts a JOIN account_passwords p ON p.account = a.id`, func(dest func(...any) error) error {
+		var id, password, changed int64
+		var text string
+		if err := dest(&id, &password, &text, &changed); err != nil {
+			return err
+		}
+		r := l.found[id]
+		r.info.PasswordChanged = fromMicros(changed)
+		hash, err := hashes.Parse(text)
+		if err != nil {
+			r.unreadable = err
+			return nil
+		}
+		r.password, r.hash = password, hash
+		return nil
+	})
+}
+
+func fromMicros(t int64) time.Time { return time.UnixMicro(t).UTC() }

@@ -1,0 +1,163 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"gateway/auth/hashes"
+	"gateway/session"
+)
+
+var _ session.Authenticator = (*Accounts)(nil)
+
+// Lookup implements session.Authenticator. It reads memory only. The slices of
+// the Identity are shared and must not be changed.
+func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, error) {
+	r, err := a.find(ctx, user)
+	if r == nil || err != nil {
+		return session.Account{}, err
+	}
+	return r.account(), nil
+}
+
+// Knows implements session.Authenticator. No key of a disabled account would be
+// accepted.
+func (a *Accounts) Knows(ctx context.Context, user string, key session.Key) (bool, error) {
+	r, err := a.find(ctx, user)
+	if r == nil || err != nil {
+		return false, err
+	}
+	return !r.info.Disabled && r.keys[key.Blob], nil
+}
+
+// Verify implements session.Authenticator. Whether the account is disabled is
+// not asked here.
+func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Credential) error {
+	switch c.Method {
+	case session.MethodPublicKey:
+		return a.verifyKey(ctx, c)
+	case session.MethodPassword, session.MethodKeyboardInteractive:
+		return a.verifyPassword(ctx, source, c)
+	default:
+		return session.ErrDenied
+	}
+}
+
+// verifyKey checks whose key it is; the front-end has checked the signature.
+func (a *Accounts) verifyKey(ctx context.Context, c session.Credential) error {
+	r, err := a.find(ctx, c.User)
+	if err != nil {
+		return err
+	}
+	if r == nil || !r.keys[c.Key.Blob] {
+		return session.ErrDenied
+	}
+	return nil
+}
+
+// verifyPassword takes the same path for every name. What differs is the hash
+// that the password is compared with: where there is none, one that nothing
+// matches.
+func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c session.Credential) error {
+	if c.Secret.Empty() || c.Secret.Len() > maxPasswordBytes {
+		return session.ErrDenied // whoever is named
+	}
+	for {
+		r, err := a.find(ctx, c.User)
+		if err != nil {
+			return err
+		}
+		id, hash := int64(0), a.dummy
+		if r != nil && r.password != 0 {
+			id, hash = r.password, r.hash
+		}
+		right, err := a.compare(ctx, source, c, id, hash)
+		if err != nil {
+			return err
+		}
+		// The password may have been changed while it was compared.
+		now, err := a.find(ctx, c.User)
+		switch {
+		case err != nil:
+			return err
+		case passwordOf(now) != id:
+			continue
+		case !right || id == 0:
+			return session.ErrDenied
+		default:
+			return nil
+		}
+	}
+}
+
+func passwordOf(r *record) int64 {
+	if r == nil {
+		return 0
+	}
+	return r.password
+}
+
+// compare says whether the secret of c matches hash, whose id is given, by the
+// memo or by hashing it. Who offers the same proof meanwhile waits for the one
+// result.
+func (a *Accounts) compare(ctx context.Context, source netip.Addr, c session.Credential, id int64, hash hashes.Hash) (bool, error) {
+	name := a.memo.name(c.User)
+	proof := a.memo.proof(name, id, c.Secret.Reveal())
+	for {
+		if right, known := a.memo.recall(name, proof, time.Now()); known {
+			return right, nil
+		}
+		one, pilot := a.flights.join(proof)
+		if pilot {
+			a.fly(ctx, source, one, name, proof, c.Secret, hash)
+			return one.right, one.err
+		}
+		select {
+		case <-one.done:
+		case <-ctx.Done():
+			return false, notHashed(context.Cause(ctx))
+		}
+		if errors.Is(one.err, errHungUp) {
+			continue // the pilot's peer is gone, this one is not
+		}
+		return one.right, one.err
+	}
+}
+
+// errHungUp is a hash that was not made because whoever asked for it left.
+var errHungUp = errors.New("gave up waiting")
+
+// fly hashes within the budget and lands the flight.
+func (a *Accounts) fly(ctx context.Context, source netip.Addr, one *flight, name nameMAC, proof mac, secret session.Secret, hash hashes.Hash) {
+	defer a.flights.land(proof, one)
+	one.err = notHashed(errors.New("hashing did not end")) // stays if it panics
+	// It may have landed between the look into the memo and the take-off.
+	if right, known := a.memo.recall(name, proof, time.Now()); known {
+		one.right, one.err = right, nil
+		return
+	}
+	release, err := a.cfg.Budget.Acquire(ctx, source, hash.MemoryKiB())
+	if err != nil {
+		one.err = notHashed(err)
+		if ctx.Err() != nil {
+			one.err = fmt.Errorf("%w: %w", one.err, errHungUp)
+		}
+		return
+	}
+	defer release()
+	one.right = hash.Matches(secret.Reveal())
+	one.err = nil
+	a.memo.remember(name, proof, one.right, time.Now())
+}
+
+// notHashed makes err one of the temporary kinds: that there was no time to
+// compare a password says nothing about it.
+func notHashed(err error) error {
+	if errors.Is(err, session.ErrUnavailable) || errors.Is(err, session.ErrTooMany) {
+		return fmt.Errorf("compare password: %w", err)
+	}
+	return fmt.Errorf("compare password: %w: %w", session.ErrUnavailable, err)
+}
