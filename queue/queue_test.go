@@ -1,0 +1,280 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gateway/session"
+	"gateway/store"
+)
+
+// record is a session.Recorder in memory.
+type record struct {
+	mu     sync.Mutex
+	events []session.Event
+	grown  chan struct{}
+}
+
+func newRecord() *record { return &record{grown: make(chan struct{}, 1000)} }
+
+func (r *record) Commit(_ context.Context, e session.Event) error { return r.Append(e) }
+
+func (r *record) Append(e session.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+	r.grown <- struct{}{}
+	return nil
+}
+
+func (r *record) all() []session.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]session.Event(nil), r.events...)
+}
+
+// fixture is a queue with a clock of its own.
+type fixture struct {
+	*Queue
+	record *record
+	dir    string
+	mu     sync.Mutex
+	clock  time.Time
+}
+
+func (f *fixture) advance(d time.Duration) {
+	f.mu.Lock()
+	f.clock = f.clock.Add(d)
+	f.mu.Unlock()
+	f.rouse()
+}
+
+func (f *fixture) time() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.clock
+}
+
+func openStore(tb testing.TB, dir string) *store.DB {
+	tb.Helper()
+	db, err := store.Open(tb.Context(), filepath.Join(dir, "gateway.db"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func newQueue(tb testing.TB, route string, change func(*Config)) *fixture {
+	tb.Helper()
+	dir := tb.TempDir()
+	f := &fixture{record: newRecord(), dir: dir, clock: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+	cfg := Config{
+		Dir: filepath.Join(dir, "mail"), Hostname: "gw.example.com", MaildirDir: filepath.Join(dir, "maildirs"),
+		Recorder: f.record, MinFree: 1,
+	}
+	var err error
+	if route != "" {
+		if cfg.DefaultRoute, err = ParseRoute(route); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	if f.Queue, err = Open(tb.Context(), openStore(tb, dir), cfg); err != nil {
+		tb.Fatal(err)
+	}
+	f.now = f.time
+	return f
+}
+
+// run runs the queue until the test ends.
+func (f *fixture) run(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// wait waits for n events in all and for what follows from them to be written.
+func (f *fixture) wait(t *testing.T, n int) []session.Event {
+	t.Helper()
+	for len(f.record.all()) < n {
+		select {
+		case <-f.record.grown:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("only %d events: %+v", len(f.record.all()), f.record.all())
+		}
+	}
+	return f.record.all()
+}
+
+// waitGone waits until the queue is empty.
+func (f *fixture) waitList(t *testing.T, n int) []Item {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		list, err := f.List(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list) == n {
+			return list
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("got %d messages in the queue, want %d: %+v", len(list), n, list)
+		}
+		time.Sleep(2 * time.Millisecond) // the store has no signal to wait for
+	}
+}
+
+const mail = "From: a@example.com\r\nTo: b@example.net\r\nSubject: x\r\nMessage-ID: <1@example.com>\r\n\r\nHello.\r\n.dot\r\n"
+
+func put(tb testing.TB, q *Queue, content string, e Envelope) string {
+	tb.Helper()
+	d := q.Draft()
+	defer d.Discard()
+	if _, err := io.WriteString(d, content); err != nil {
+		tb.Fatal(err)
+	}
+	id, err := d.Commit(tb.Context(), e)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if id != d.ID() {
+		tb.Errorf("got id %s, want %s", id, d.ID())
+	}
+	return id
+}
+
+func envelope(to ...string) Envelope {
+	return Envelope{From: "a@example.com", To: to, User: "alice", Conn: "c1", Session: "s1", MessageID: "<1@example.com>"}
+}
+
+func TestMaildirDelivery(t *testing.T) {
+	t.Parallel()
+	f := newQueue(t, "maildir://inbox/all", nil)
+	id := put(t, f.Queue, mail, envelope("b@example.net", "c@example.net"))
+	f.run(t)
+	e := f.wait(t, 1)[0]
+	if e.Verb != session.Deliver || e.Outcome != session.OutcomeDone || e.QueueID != id || e.Route != "maildir://inbox/all" ||
+		*e.From != "a@example.com" || len(e.To) != 2 || e.User != "alice" || e.Size != int64(len(mail)) {
+		t.Errorf("got event %+v", e)
+	}
+	f.waitList(t, 0)
+	folder := filepath.Join(f.dir, "maildirs", "inbox", "all")
+	entries, err := os.ReadDir(filepath.Join(folder, "new"))
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("got %v, %v; want two files", entries, err)
+	}
+	got, err := os.ReadFile(filepath.Join(folder, "new", entries[0].Name()))
+	want := "Return-Path: <a@example.com>\nDelivered-To: b@example.net\n" + strings.ReplaceAll(mail, "\r\n", "\n")
+	if err != nil || string(got) != want {
+		t.Errorf("got %q, %v\nwant %q", got, err, want)
+	}
+	for _, sub := range []string{"tmp", "cur"} {
+		if entries, err := os.ReadDir(filepath.Join(folder, sub)); err != nil || len(entries) != 0 {
+			t.Errorf("%s: got %v, %v; want an empty folder", sub, entries, err)
+		}
+	}
+}
+
+func TestCommitRefuses(t *testing.T) {
+	t.Parallel()
+	f := newQueue(t, "maildir://inbox", func(c *Config) { c.MaxRecipients = 2 })
+	for name, c := range map[string]struct {
+		e    Envelope
+		want error
+	}{
+		"no recipient":      {envelope(), ErrEnvelope},
+		"three recipients":  {envelope("b@x", "c@x", "d@x"), ErrEnvelope},
+		"bad recipient":     {envelope("b"), ErrEnvelope},
+		"bad sender":        {Envelope{From: "a", To: []string{"b@x"}}, ErrEnvelope},
+		"utf8 unasked":      {envelope("bü@x"), ErrEnvelope},
+		"control in a note": {Envelope{To: []string{"b@x"}, MessageID: "<1\r\n>"}, ErrEnvelope},
+		"bad route":         {Envelope{To: []string{"b@x"}, Route: "http://x"}, ErrRoute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := f.Draft()
+			if _, err := d.Commit(t.Context(), c.e); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+			if _, err := d.Write([]byte("x")); !errors.Is(err, session.ErrClosed) {
+				t.Errorf("Write after Commit: got %v", err)
+			}
+			if _, err := d.Commit(t.Context(), envelope("b@x")); !errors.Is(err, session.ErrClosed) {
+				t.Errorf("second Commit: got %v", err)
+			}
+		})
+	}
+}
+
+func TestNoRoute(t *testing.T) {
+	t.Parallel()
+	f := newQueue(t, "", nil)
+	d := f.Draft()
+	if _, err := d.Commit(t.Context(), envelope("b@x")); !errors.Is(err, ErrNoRoute) {
+		t.Errorf("got %v, want %v", err, ErrNoRoute)
+	}
+}
+
+func TestNoSpace(t *testing.T) {
+	t.Parallel()
+	f := newQueue(t, "maildir://inbox", func(c *Config) { c.MinFree = 1 << 60 })
+	d := f.Draft()
+	if _, err := d.Commit(t.Context(), envelope("b@x")); !errors.Is(err, session.ErrNoSpace) {
+		t.Errorf("small: got %v, want %v", err, session.ErrNoSpace)
+	}
+	d = f.Draft()
+	_, err := d.Write(make([]byte, maxInline+1))
+	if !errors.Is(err, session.ErrNoSpace) {
+		t.Errorf("large: got %v, want %v", err, session.ErrNoSpace)
+	}
+	if _, err := d.Commit(t.Context(), envelope("b@x")); !errors.Is(err, session.ErrNoSpace) {
+		t.Errorf("commit after it: got %v, want %v", err, session.ErrNoSpace)
+	}
+	if left, err := os.ReadDir(filepath.Join(f.dir, "mail")); err != nil || len(left) != 0 {
+		t.Errorf("got %v, %v; want nothing left", left, err)
+	}
+}
+
+func TestLargeContent(t *testing.T) {
+	t.Parallel()
+	f := newQueue(t, "maildir://inbox", nil)
+	content := mail + strings.Repeat("0123456789abcdef\r\n", 20000)
+	id := put(t, f.Queue, content, envelope("b@x", "c@x"))
+	got, err := os.ReadFile(filepath.Join(f.dir, "mail", id))
+	if err != nil || string(got) != content {
+		t.Fatalf("got %d bytes, %v", len(got), err)
+	}
+	f.run(t)
+	f.waitList(t, 0)
+	if list := f.wait(t, 1); list[0].Verb != session.Deliver {
+		t.Errorf("got %+v", list)
+	}
+	entries, _ := os.ReadDir(filepath.Join(f.dir, "maildirs", "inbox", "new"))
+	if len(entries) != 2 {
+		t.Fatalf("got %d files, want 2", len(entries))
+	}
+	for _, e := range entries {
+		got, err := os.ReadFile(filepath.Join(f.dir, "maildirs", "inbox", "new", e.Name()))
+		if err != nil || !strings.HasSuffix(string(got), strings.ReplaceAll(content, "\r\n", "\n")) {
+			t.Errorf("got %d bytes, %v", len(got), err)
+		}
+	}
+}
