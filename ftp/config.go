@@ -1,0 +1,151 @@
+package ftp
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"gateway/session"
+	"gateway/transfer"
+)
+
+// Resumption says what a data connection over TLS must show to belong to its
+// control connection. The zero value is the safe one.
+type Resumption uint8
+
+const (
+	// ResumptionRequired: the data connection must resume the TLS session of its own
+	// control connection, else it is refused with 522. Nobody else can take or plant
+	// a file by being first at the port.
+	ResumptionRequired Resumption = iota
+	// ResumptionPreferred also takes a full handshake, if it shows the same client
+	// certificate as the control connection; each is logged. For clients that cannot
+	// resume, such as Python's ftplib without a session.
+	ResumptionPreferred
+	// ResumptionOff checks the address of the peer only.
+	ResumptionOff
+)
+
+// Config is what a Server is made of. Gate and Files must be set; the zero
+// value of every other field is the safe default.
+type Config struct {
+	Gate *session.Gate
+	// Name is the listener's name in the configuration and in the record.
+	Name string
+	// Files opens the tree of whoever logged in.
+	Files transfer.Opener
+
+	// TLS protects the connection. Nil means that AUTH TLS is not known. Its ALPN
+	// protocols and ticket hooks are replaced.
+	TLS *tls.Config
+	// Implicit makes every connection begin with a TLS handshake (FTPS on port 990).
+	Implicit bool
+	// Resumption is what a protected data connection must show.
+	Resumption Resumption
+	// AllowClearData lets a client whose control connection is protected move files
+	// in clear (PROT C). By default such a transfer is answered 522.
+	AllowClearData bool
+	// AllowTruncatedUploads takes an upload over TLS as complete although the client
+	// closed without saying so (close_notify). By default it is answered 426 and kept
+	// as interrupted: it cannot be told from one that an attacker cut.
+	AllowTruncatedUploads bool
+
+	// Hostname is what the greeting calls the server. Empty means no name.
+	Hostname string
+	// Banner is the text of the greeting; it replaces the usual one.
+	Banner string
+	// PassivePorts are the ports for passive data connections; several servers may
+	// share one pool. Nil means any free port.
+	PassivePorts *PassivePorts
+	// PublicAddress is the IPv4 address that PASV tells, for a server behind NAT. The
+	// zero value means the address that the client connected to.
+	PublicAddress netip.Addr
+
+	// LoginGrace is how long a connection may take to log in. Zero means 30s.
+	LoginGrace time.Duration
+	// IdleTimeout ends a control connection that has been silent for this long
+	// while no transfer runs. Zero means 5m, the least that RFC 1123, section
+	// 4.1.3.2, recommends. A connection that sends commands but moves nothing is
+	// ended after twice that.
+	IdleTimeout time.Duration
+	// DataTimeout is how long a data connection may take to be there, and again to
+	// finish its TLS handshake. Zero means 30s.
+	DataTimeout time.Duration
+	// TransferStall ends a transfer of which nothing moved for this long. Zero means
+	// 60s.
+	TransferStall time.Duration
+	// MaxLine is the longest command line in bytes. Zero means 4096.
+	MaxLine int
+
+	// Log may be nil for slog.Default.
+	Log *slog.Logger
+}
+
+const (
+	defaultLoginGrace    = 30 * time.Second
+	defaultIdleTimeout   = 5 * time.Minute
+	defaultDataTimeout   = 30 * time.Second
+	defaultTransferStall = 60 * time.Second
+	defaultMaxLine       = 4096
+	leastMaxLine         = 64
+
+	// idleFactor times IdleTimeout is how long commands alone, which clients send to
+	// stay connected, keep a connection open.
+	idleFactor = 2
+)
+
+// withDefaults returns c with its zero fields filled in.
+func (c Config) withDefaults() Config {
+	fill := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	fill(&c.LoginGrace, defaultLoginGrace)
+	fill(&c.IdleTimeout, defaultIdleTimeout)
+	fill(&c.DataTimeout, defaultDataTimeout)
+	fill(&c.TransferStall, defaultTransferStall)
+	if c.MaxLine == 0 {
+		c.MaxLine = defaultMaxLine
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	return c
+}
+
+// Validate reports everything that is wrong with c.
+func (c Config) Validate() error {
+	var all []error
+	wrong := func(format string, args ...any) { all = append(all, fmt.Errorf("ftp: "+format, args...)) }
+	if c.Gate == nil {
+		wrong("no gate")
+	}
+	if c.Files == nil {
+		wrong("no files")
+	}
+	if c.Implicit && c.TLS == nil {
+		wrong("implicit TLS without a certificate")
+	}
+	if c.Resumption > ResumptionOff {
+		wrong("unknown resumption mode %d", c.Resumption)
+	}
+	if a := c.PublicAddress; a.IsValid() && !a.Unmap().Is4() {
+		wrong("public address %s: PASV can tell IPv4 addresses only", a)
+	}
+	for name, d := range map[string]time.Duration{
+		"login grace": c.LoginGrace, "idle timeout": c.IdleTimeout,
+		"data timeout": c.DataTimeout, "transfer stall": c.TransferStall,
+	} {
+		if d < 0 {
+			wrong("%s %s is negative", name, d)
+		}
+	}
+	if c.MaxLine != 0 && c.MaxLine < leastMaxLine {
+		wrong("line length %d is below %d", c.MaxLine, leastMaxLine)
+	}
+	return errors.Join(all...)
+}

@@ -1,0 +1,457 @@
+package ftp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"gateway/internal/lineio"
+	"gateway/internal/listener"
+	"gateway/session"
+	"gateway/transfer"
+)
+
+const (
+	// maxQueued is how many commands wait while a transfer runs. Then the client is
+	// not read from until the transfer ends.
+	maxQueued = 64
+	// maxUnknown is how many unknown commands a peer may send before it logs in.
+	maxUnknown = 10
+	// writeTimeout is how long a peer may take to accept a reply.
+	writeTimeout = 10 * time.Second
+	// handshakeTimeout bounds the TLS handshake of the control connection.
+	handshakeTimeout = 15 * time.Second
+	// lingerTimeout is how long, after the last reply, the peer is waited for to
+	// close first. Closing with input unread would reset the connection, and the peer
+	// could lose the reply.
+	lingerTimeout = 300 * time.Millisecond
+	// maxLinger is how many bytes are thrown away meanwhile.
+	maxLinger = 64 << 10
+)
+
+// state is how far the login has come.
+type state uint8
+
+const (
+	fresh   state = 1 << iota // nobody named
+	named                     // 331 was said
+	refused                   // a name was refused because of the channel
+	ready                     // logged in
+
+	beforeLogin = fresh | named | refused
+	always      = beforeLogin | ready
+)
+
+// conn is one control connection. serve runs in the goroutine that owns every
+// field; one other goroutine reads lines, and one more moves a transfer.
+type conn struct {
+	srv     *Server
+	cfg     *Config
+	log     *slog.Logger
+	accept  *listener.Conn
+	attempt *session.Attempt
+	peer    session.Peer
+	table   map[string]command
+
+	ctl   net.Conn // the accepted connection, or TLS over it
+	tls   *tls.Conn
+	bound *boundTLS // nil if the server has no certificate
+	out   *lineio.Writer
+
+	lines   chan line     // from the reader
+	resume  chan net.Conn // tells the reader to go on after AUTH, and on what
+	stop    chan struct{} // closed when the connection ends
+	gone    chan struct{} // closed by the reader when the peer is no longer there
+	readers sync.WaitGroup
+
+	state   state
+	user    string
+	sess    *session.Session
+	files   *transfer.Files
+	unknown int
+	// closed is set once the last reply was given: nothing may be executed any more,
+	// whatever is still buffered. cause is why.
+	closed bool
+	cause  error
+
+	cwd        string
+	ascii      bool
+	rest       int64
+	renameFrom string
+	facts      factSet
+	pbsz       bool
+	private    bool // PROT P
+	epsvAll    bool
+	port       dataPort // nil until PASV, EPSV, PORT or EPRT
+
+	transfer *running
+	queue    []line
+
+	began        time.Time // of the wait for a login
+	lastCommand  time.Time
+	lastTransfer time.Time
+}
+
+// line is one command line, or why there will be no more.
+type line struct {
+	text string
+	err  error
+	// pipelined says that bytes followed the line at once.
+	pipelined bool
+}
+
+func newConn(s *Server, lc *listener.Conn, a *session.Attempt) *conn {
+	now := time.Now()
+	c := &conn{
+		srv: s, cfg: &s.cfg, accept: lc, attempt: a, peer: a.Peer(), table: s.table, ctl: lc,
+		log:   s.cfg.Log.With("conn", a.Peer().Conn, "proto", session.FTP, "remote", a.Peer().Remote),
+		out:   lineio.NewWriter(lc),
+		lines: make(chan line), resume: make(chan net.Conn), stop: make(chan struct{}), gone: make(chan struct{}),
+		state: fresh, began: now, lastCommand: now, lastTransfer: now,
+	}
+	if s.cfg.TLS != nil {
+		c.bound = bind(s.cfg.TLS)
+	}
+	c.reset()
+	return c
+}
+
+// reset forgets what a user set. The protection of data connections is not the
+// user's: PHP sets it before USER.
+func (c *conn) reset() {
+	c.cwd, c.ascii, c.rest, c.renameFrom, c.facts, c.epsvAll = "/", true, 0, "", allFacts, false
+	c.dropPort()
+}
+
+// serve speaks with one peer until the connection is over, and says why it is.
+func (c *conn) serve(ctx context.Context) error {
+	if c.cfg.Implicit {
+		if err := c.handshake(ctx); err != nil {
+			return err
+		}
+		c.private = true // nobody who chose implicit TLS expects clear data
+	}
+	c.say(c.greeting())
+	if c.closed {
+		return c.cause
+	}
+	first := c.ctl
+	c.readers.Go(func() { c.read(first) })
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for !c.closed {
+		at, cause := c.deadline()
+		timer.Reset(time.Until(at))
+		lines := c.lines
+		if len(c.queue) >= maxQueued {
+			lines = nil
+		}
+		select {
+		case l := <-lines:
+			c.receive(ctx, l)
+		case r := <-c.transfer.over():
+			c.finishTransfer(ctx, r)
+		case <-c.revoked():
+			c.hangUp(c.sess.Cause())
+		case <-c.drained():
+			c.hangUp(session.ErrShutdown)
+		case <-timer.C:
+			if at, _ := c.deadline(); !time.Now().Before(at) {
+				c.hangUp(cause)
+			}
+		case <-ctx.Done():
+			c.hangUp(session.ErrShutdown)
+		}
+	}
+	return c.cause
+}
+
+func (c *conn) greeting() reply {
+	switch {
+	case c.cfg.Banner != "":
+		return reply{220, strings.ReplaceAll(strings.TrimRight(c.cfg.Banner, "\r\n"), "\r", "")}
+	case c.cfg.Hostname != "":
+		return reply{220, oneLine(c.cfg.Hostname) + " FTP ready."}
+	default:
+		return reply{220, "FTP ready."}
+	}
+}
+
+// deadline is when the connection ends if nothing happens before, and for what
+// cause. A transfer has its own time limits.
+func (c *conn) deadline() (time.Time, error) {
+	if c.transfer != nil {
+		return time.Now().Add(time.Hour), nil
+	}
+	idle := c.lastCommand.Add(c.cfg.IdleTimeout)
+	if c.sess == nil {
+		if grace := c.began.Add(c.cfg.LoginGrace); grace.Before(idle) {
+			return grace, session.ErrGrace
+		}
+		return idle, session.ErrIdle
+	}
+	if useless := c.lastTransfer.Add(idleFactor * c.cfg.IdleTimeout); useless.Before(idle) {
+		return useless, session.ErrIdle
+	}
+	return idle, session.ErrIdle
+}
+
+// revoked is closed when somebody else ended the session.
+func (c *conn) revoked() <-chan struct{} {
+	if c.sess == nil {
+		return nil
+	}
+	return c.sess.Done()
+}
+
+// drained is closed when the server stops and nothing is under way here.
+func (c *conn) drained() <-chan struct{} {
+	if c.transfer != nil {
+		return nil
+	}
+	return c.accept.Draining()
+}
+
+// hangUp ends the connection from our side: a transfer is cut, its reply is
+// given, and then goodbye is said.
+func (c *conn) hangUp(cause error) {
+	if cause == nil {
+		cause = session.ErrShutdown
+	}
+	if t := c.transfer; t != nil {
+		t.cancel(cause)
+		r := <-t.done
+		c.transfer = nil
+		c.say(r.reply)
+	}
+	c.sayLast(goodbye(cause), cause)
+}
+
+// receive takes one line: during a transfer most wait in the queue.
+func (c *conn) receive(ctx context.Context, l line) {
+	if l.err == nil {
+		c.lastCommand = time.Now()
+	}
+	if c.transfer == nil {
+		c.execute(ctx, l)
+		return
+	}
+	verb, arg := parse(l.text)
+	switch {
+	case l.err != nil && !c.leaving():
+		c.transfer.cancel(errGone)
+		c.queue = append(c.queue[:0], l)
+	case l.err == nil && verb == "ABOR":
+		c.transfer.aborted++
+		c.transfer.cancel(errAborted)
+	case l.err == nil && verb == "NOOP" && len(c.queue) == 0:
+		c.say(replyOK)
+	case l.err == nil && verb == "STAT" && arg == "" && len(c.queue) == 0:
+		c.say(c.status())
+	default:
+		c.queue = append(c.queue, l)
+	}
+}
+
+// leaving reports whether the peer said QUIT and may close the connection.
+func (c *conn) leaving() bool {
+	for _, l := range c.queue {
+		if verb, _ := parse(l.text); verb == "QUIT" {
+			return true
+		}
+	}
+	return false
+}
+
+// finishTransfer gives a transfer's last reply, and then those of what waited
+// for it.
+func (c *conn) finishTransfer(ctx context.Context, r result) {
+	aborted := c.transfer.aborted
+	c.transfer = nil
+	c.lastCommand = time.Now()
+	c.lastTransfer = c.lastCommand
+	c.say(r.reply)
+	for range aborted {
+		c.say(reply{226, "ABOR command successful."})
+	}
+	if r.panicked {
+		c.sayLast(goodbye(session.ErrPanic), session.ErrPanic)
+	}
+	for len(c.queue) > 0 && c.transfer == nil && !c.closed {
+		l := c.queue[0]
+		c.queue = c.queue[1:]
+		c.execute(ctx, l)
+	}
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
+}
+
+// execute runs one command, or ends the connection that has no more.
+func (c *conn) execute(ctx context.Context, l line) {
+	switch {
+	case c.closed:
+		return
+	case errors.Is(l.err, lineio.ErrTooLong):
+		c.sayLast(reply{500, "Line too long."}, fmt.Errorf("%w: %w", session.ErrProtocol, l.err))
+		return
+	case errors.Is(l.err, io.EOF):
+		c.close(nil)
+		return
+	case l.err != nil:
+		c.close(fmt.Errorf("read control connection: %w", l.err))
+		return
+	}
+	verb, arg := parse(l.text)
+	r := c.dispatch(ctx, verb, arg, l.pipelined)
+	if r != none {
+		c.say(r)
+	}
+	switch {
+	case c.closed:
+	case r.code == 221:
+		c.close(nil)
+	case r.code == 421:
+		c.close(c.cause)
+	case verb == "AUTH":
+		if r.code == 234 {
+			c.secure(ctx)
+		}
+		if !c.closed {
+			select { // the reader waits there after every AUTH
+			case c.resume <- c.ctl:
+			case <-c.gone:
+			}
+		}
+	}
+}
+
+// say writes a reply. A peer that does not take it in time is given up.
+func (c *conn) say(r reply) {
+	if c.closed {
+		return
+	}
+	if err := c.write(r); err != nil {
+		c.close(fmt.Errorf("write reply: %w", err))
+	}
+}
+
+// write may be called from the goroutine of a transfer too.
+func (c *conn) write(r reply) error {
+	_ = c.accept.SetWriteDeadline(time.Now().Add(writeTimeout))
+	return c.out.Reply(r.code, r.text)
+}
+
+// sayLast writes the last reply and ends the connection because of cause.
+func (c *conn) sayLast(r reply, cause error) {
+	c.say(r)
+	c.close(cause)
+}
+
+// close makes the loop end. The first cause stays.
+func (c *conn) close(cause error) {
+	if !c.closed {
+		c.closed, c.cause = true, cause
+	}
+}
+
+// end gives everything back. It is called however serve ended, also by panic.
+func (c *conn) end() {
+	close(c.stop)
+	if t := c.transfer; t != nil {
+		t.cancel(session.ErrShutdown)
+		<-t.done
+	}
+	c.dropPort()
+	if c.files != nil {
+		_ = c.files.Close()
+	}
+	_ = c.accept.SetDeadline(time.Now().Add(lingerTimeout))
+	if c.tls != nil {
+		_ = c.tls.CloseWrite()
+	}
+	if half, ok := c.accept.Conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	c.readers.Wait()
+}
+
+// read sends the lines of ctl to the loop until there are no more. After AUTH it
+// waits to be told what to read from next.
+func (c *conn) read(ctl net.Conn) {
+	gone := sync.OnceFunc(func() { close(c.gone) })
+	defer gone()
+	defer func() {
+		if v := recover(); v != nil {
+			c.log.Error("panic in the reader", "panic", v, "stack", string(debug.Stack()))
+			select {
+			case c.lines <- line{err: session.ErrPanic}:
+			case <-c.stop:
+			}
+		}
+	}()
+	r := lineio.NewReader(ctl, c.cfg.MaxLine)
+	quit := false
+	for {
+		text, err := r.ReadLine()
+		if text == "" && err == nil {
+			continue // old clients end lines with an empty one
+		}
+		if err != nil && !quit {
+			gone()
+		}
+		verb, _ := parse(text)
+		quit = quit || verb == "QUIT"
+		select {
+		case c.lines <- line{text: text, err: err, pipelined: r.Buffered() > 0}:
+		case <-c.stop:
+			linger(ctl)
+			return
+		}
+		if err != nil {
+			if errors.Is(err, lineio.ErrTooLong) {
+				<-c.stop
+				linger(ctl)
+			}
+			return
+		}
+		if verb == "AUTH" {
+			select {
+			case ctl = <-c.resume:
+				if ctl != c.accept {
+					r = lineio.NewReader(ctl, c.cfg.MaxLine)
+				}
+			case <-c.stop:
+				linger(ctl)
+				return
+			}
+		}
+	}
+}
+
+// linger throws away what the peer still sends until it closes or the deadline
+// that end set has passed.
+func linger(ctl net.Conn) {
+	_, _ = io.CopyN(io.Discard, ctl, maxLinger)
+}
+
+// parse divides a line into its verb, in capitals, and its argument. One space
+// divides them; what follows belongs to the argument, since names may begin and
+// end with spaces.
+func parse(text string) (verb, arg string) {
+	verb, arg, _ = strings.Cut(text, " ")
+	verb = strings.ToUpper(verb)
+	if verb == "P@SW" { // what an old router makes of PASV
+		verb = "PASV"
+	}
+	return verb, arg
+}

@@ -1,0 +1,247 @@
+package ftp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"gateway/session"
+)
+
+// chunk is how much the kernel moves between two looks at the clock.
+const chunk = 1 << 20
+
+// finishTimeout is how long after our last byte the peer may take to close.
+const finishTimeout = time.Second
+
+// dataConn is an open data connection.
+type dataConn struct {
+	raw   *net.TCPConn
+	guard *guarded // raw with a limit on silence
+	tls   *tls.Conn
+	stall time.Duration
+	buf   []byte // on loan from the server while the transfer runs
+	count func(n int)
+}
+
+// protect puts TLS on the connection; we are the TLS server whoever connected.
+func (d *dataConn) protect(ctx context.Context, c *conn) error {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.DataTimeout)
+	defer cancel()
+	d.tls = tls.Server(d.guard, c.bound.data)
+	if err := d.tls.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("%w: %w", errHandshake, err)
+	}
+	state := d.tls.ConnectionState()
+	if state.DidResume || c.cfg.Resumption == ResumptionOff {
+		return nil
+	}
+	if c.cfg.Resumption == ResumptionPreferred && sameCertificate(state, c.tls.ConnectionState()) {
+		c.log.Warn("unbound data connection", "version", tls.VersionName(state.Version))
+		return nil
+	}
+	return errUnbound
+}
+
+// Write writes to the peer.
+func (d *dataConn) Write(p []byte) (int, error) {
+	var n int
+	var err error
+	if d.tls != nil {
+		n, err = d.tls.Write(p)
+	} else {
+		n, err = d.guard.Write(p)
+	}
+	return n, broken(err)
+}
+
+// Read reads what the peer sends; io.EOF is its orderly end.
+func (d *dataConn) Read(p []byte) (int, error) {
+	var n int
+	var err error
+	if d.tls != nil {
+		n, err = d.tls.Read(p)
+	} else {
+		n, err = d.guard.Read(p)
+	}
+	if err == io.EOF {
+		return n, err
+	}
+	return n, broken(err)
+}
+
+// fill reads until p is full or there is no more.
+func (d *dataConn) fill(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = d.Read(p[n:])
+		n += m
+	}
+	return n, err
+}
+
+// sendFile lets the kernel send f from offset on. The deadline rolls: as long as
+// something moves within the stall time, it goes on.
+func (d *dataConn) sendFile(f *os.File, offset int64) error {
+	if _, err := f.Seek(offset, io.SeekStart); err != nil {
+		return fault(err)
+	}
+	for {
+		_ = d.raw.SetWriteDeadline(time.Now().Add(d.stall))
+		n, err := io.CopyN(d.raw, f, chunk)
+		d.count(int(n))
+		offset += n
+		switch {
+		case err == nil:
+		case err == io.EOF:
+			return nil
+		case errors.Is(err, os.ErrDeadlineExceeded) && n > 0:
+			if _, err := f.Seek(offset, io.SeekStart); err != nil {
+				return fault(err)
+			}
+		default:
+			return fault(err)
+		}
+	}
+}
+
+// receiveFile lets the kernel write what the peer sends to f, at its offset.
+func (d *dataConn) receiveFile(f *os.File) error {
+	for {
+		_ = d.raw.SetReadDeadline(time.Now().Add(d.stall))
+		n, err := io.CopyN(f, d.raw, chunk)
+		d.count(int(n))
+		switch {
+		case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && n > 0:
+		case err == io.EOF:
+			return nil
+		default:
+			return fault(err)
+		}
+	}
+}
+
+// send sends what src holds from offset on.
+func (d *dataConn) send(src io.ReaderAt, offset int64) error {
+	for {
+		n, err := src.ReadAt(d.buf, offset)
+		if n > 0 {
+			if _, err := d.Write(d.buf[:n]); err != nil {
+				return err
+			}
+			offset += int64(n)
+			d.count(n)
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return fault(err)
+		}
+	}
+}
+
+// receive writes what the peer sends to dst from offset on.
+func (d *dataConn) receive(dst io.WriterAt, offset int64) error {
+	for {
+		n, err := d.fill(d.buf)
+		if n > 0 {
+			if _, err := dst.WriteAt(d.buf[:n], offset); err != nil {
+				return fault(err)
+			}
+			offset += int64(n)
+			d.count(n)
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// finishSending tells the peer that this was all, and waits a little for it to
+// close: closing first could cut the tail of what it has not read.
+func (d *dataConn) finishSending() error {
+	_ = d.raw.SetDeadline(time.Now().Add(d.stall))
+	if d.tls != nil {
+		if err := d.tls.CloseWrite(); err != nil {
+			return broken(err)
+		}
+	}
+	if err := d.raw.CloseWrite(); err != nil {
+		return broken(err)
+	}
+	_ = d.raw.SetDeadline(time.Now().Add(finishTimeout))
+	_, _ = io.CopyN(io.Discard, d.raw, maxLinger)
+	return nil
+}
+
+// finishReceiving checks that what ended was meant to end.
+func (d *dataConn) finishReceiving(allowTruncated bool) error {
+	if d.tls == nil {
+		return nil
+	}
+	truncated := d.guard.eof.Load() // before anything else reads
+	_ = d.raw.SetDeadline(time.Now().Add(finishTimeout))
+	_ = d.tls.CloseWrite()
+	if truncated && !allowTruncated {
+		return errTruncated
+	}
+	return nil
+}
+
+// cut closes at once, so that the peer cannot take what it has for a whole file.
+func (d *dataConn) cut() {
+	_ = d.raw.SetLinger(0)
+	_ = d.raw.Close()
+}
+
+// broken says which fault of the connection err is.
+func broken(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return errStalled
+	default:
+		return fmt.Errorf("%w: %w", errBroken, innermost(err))
+	}
+}
+
+// fault says whose fault err is when the kernel moved the bytes: a timeout of
+// the socket comes as an error of the file, with the name of the file in it.
+func fault(err error) error {
+	var network *net.OpError
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return session.ErrNoSpace
+	case errors.Is(err, syscall.EDQUOT):
+		return session.ErrQuota
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &network),
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ETIMEDOUT),
+		errors.Is(err, net.ErrClosed):
+		return broken(err)
+	default:
+		return innermost(err)
+	}
+}
+
+// innermost strips file names and addresses, which are nobody's business in the
+// record of a transfer.
+func innermost(err error) error {
+	if number, ok := errors.AsType[syscall.Errno](err); ok {
+		return number
+	}
+	if path, ok := errors.AsType[*os.PathError](err); ok {
+		return path.Err
+	}
+	return err
+}

@@ -1,0 +1,185 @@
+package ftp
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"gateway/session"
+	"gateway/storage"
+	"gateway/transfer"
+)
+
+// retr sends a file from the restart offset on. The file is opened, and so
+// decided and recorded, before the data connection: what opens is what is sent,
+// whatever is said meanwhile.
+func (c *conn) retr(ctx context.Context, name string) reply {
+	if r, ok := c.mayTransfer(); !ok {
+		return r
+	}
+	rest := c.rest
+	if rest > 0 && c.ascii {
+		return reply{554, "Restart needs TYPE I."}
+	}
+	path, err := c.resolve(name)
+	if err != nil {
+		return fileReply(err)
+	}
+	file, err := c.files.Open(ctx, path)
+	if err != nil {
+		return fileReply(err)
+	}
+	info, err := file.Stat()
+	if err == nil && rest > info.Size {
+		err = session.ErrRange
+	}
+	if err != nil {
+		return fileReply(file.Close(ctx, err))
+	}
+	ascii := c.ascii
+	return c.begin(ctx, job{
+		verb: "RETR", sends: true,
+		opening: fmt.Sprintf("Opening %s mode data connection for %s (%d bytes).", typeName(ascii), oneLine(name), info.Size-rest),
+		move: func(_ context.Context, d *dataConn) error {
+			switch f := file.OS(); {
+			case ascii:
+				return d.sendASCII(file)
+			case f != nil && d.tls == nil:
+				moved := d.count
+				d.count = func(n int) { moved(n); file.Count(int64(n)) }
+				return d.sendFile(f, rest)
+			default:
+				return d.send(file, rest)
+			}
+		},
+		end: file.Close,
+	})
+}
+
+func (c *conn) stor(ctx context.Context, name string) reply {
+	return c.upload(ctx, "STOR", name, "", storage.CreateOptions{Keep: c.rest})
+}
+
+// appe always begins at the end; an offset from REST is ignored.
+func (c *conn) appe(ctx context.Context, name string) reply {
+	return c.upload(ctx, "APPE", name, "", storage.CreateOptions{Keep: storage.KeepAll})
+}
+
+// stou makes up a name and says it as RFC 1123, section 4.1.2.9, asks for.
+func (c *conn) stou(ctx context.Context, _ string) reply {
+	name := "upload." + strings.ToLower(rand.Text()[:12])
+	return c.upload(ctx, "STOU", name, "FILE: "+name, storage.CreateOptions{Exclusive: true})
+}
+
+// upload receives a file. Nobody sees it under its name before it is whole and on
+// stable storage; one that broke off is kept for its owner to resume.
+func (c *conn) upload(ctx context.Context, verb, name, opening string, opts storage.CreateOptions) reply {
+	if r, ok := c.mayTransfer(); !ok {
+		return r
+	}
+	if opts.Keep > 0 && c.ascii {
+		return reply{554, "Restart needs TYPE I."}
+	}
+	path, err := c.resolve(name)
+	if err != nil {
+		return fileReply(err)
+	}
+	file, err := c.files.Create(ctx, path, opts)
+	if err != nil {
+		return fileReply(err)
+	}
+	var kept int64
+	if opts.Keep != 0 {
+		info, err := file.Stat()
+		if err != nil {
+			return fileReply(file.Abort(ctx, err, true))
+		}
+		kept = info.Size
+	}
+	ascii := c.ascii
+	if opening == "" {
+		opening = fmt.Sprintf("Opening %s mode data connection for %s.", typeName(ascii), oneLine(name))
+	}
+	return c.begin(ctx, job{
+		verb: verb, opening: opening,
+		move: func(_ context.Context, d *dataConn) error {
+			switch f := file.OS(); {
+			case ascii:
+				return d.receiveASCII(file, kept)
+			case f != nil && d.tls == nil:
+				moved := d.count
+				d.count = func(n int) { moved(n); file.Count(int64(n)) }
+				if _, err := f.Seek(kept, io.SeekStart); err != nil {
+					return fault(err)
+				}
+				return d.receiveFile(f)
+			default:
+				return d.receive(file, kept)
+			}
+		},
+		end: func(ctx context.Context, err error) error { return settleUpload(ctx, file, kept, err) },
+	})
+}
+
+// settleUpload commits what arrived whole. An upload of which nothing ever came
+// leaves nothing to resume.
+func settleUpload(ctx context.Context, file *transfer.Writer, kept int64, err error) error {
+	if err == nil {
+		return file.Commit(ctx)
+	}
+	resumable := kept > 0
+	if info, statErr := file.Stat(); statErr == nil && info.Size > 0 {
+		resumable = true
+	}
+	return file.Abort(ctx, err, resumable)
+}
+
+func typeName(ascii bool) string {
+	if ascii {
+		return "ASCII"
+	}
+	return "BINARY"
+}
+
+// restart makes the next transfer of the session begin offset bytes into the
+// file (RFC 3659, section 5).
+func (c *conn) restart(_ context.Context, arg string) reply {
+	c.rest = 0
+	if !allDigits(arg) {
+		return replySyntax
+	}
+	offset, err := strconv.ParseInt(arg, 10, 64)
+	if err != nil {
+		return replySyntax
+	}
+	c.rest = offset
+	return reply{350, "Restart position accepted (" + decimal(offset) + ")."}
+}
+
+// allo checks that there is room (RFC 959, section 4.1.3: "n", or "n R m" with a
+// record size).
+func (c *conn) allo(ctx context.Context, arg string) reply {
+	fields := strings.Fields(arg)
+	if len(fields) != 1 && (len(fields) != 3 || !strings.EqualFold(fields[1], "R") || !allDigits(fields[2])) || !allDigits(fields[0]) {
+		return replySyntax
+	}
+	size, err := strconv.ParseUint(fields[0], 10, 63)
+	if err != nil {
+		return replySyntax
+	}
+	space, err := c.files.Space(ctx)
+	switch {
+	case errors.Is(err, session.ErrUnsupported):
+		return reply{202, "No storage allocation necessary."}
+	case err != nil:
+		return fileReply(err)
+	case size > space.Available:
+		return fileReply(session.ErrQuota)
+	default:
+		return reply{200, "There is room for that."}
+	}
+}

@@ -1,0 +1,153 @@
+package ftp
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"gateway/internal/lineio"
+	"gateway/session"
+)
+
+// ticketPrefix marks our entry among the extra data of a TLS ticket.
+const ticketPrefix = "gateway-ftp-control:"
+
+// boundTLS are the TLS settings of one control connection and its data
+// connections. Their tickets carry a secret of the connection, so that a data
+// connection that resumes was made by whoever speaks on the control connection.
+type boundTLS struct {
+	control, data *tls.Config
+}
+
+// bind makes the settings for one connection. It is called before the first
+// handshake and its result is kept until the connection ends: the ticket keys
+// belong to base, and a certificate renewed in between must not void them.
+func bind(base *tls.Config) *boundTLS {
+	mark := ticketPrefix + rand.Text()
+	return &boundTLS{
+		control: bindConfig(base, base, mark, "ftp"),
+		data:    bindConfig(base, base, mark, "ftp-data", "ftp"),
+	}
+}
+
+// bindConfig returns a copy of c whose tickets, encrypted with the keys of base,
+// carry mark. The ALPN protocols keep out a client that meant to speak something
+// else (ALPACA); a client that names none is taken.
+func bindConfig(base, c *tls.Config, mark string, protocols ...string) *tls.Config {
+	b := c.Clone()
+	b.NextProtos = protocols
+	b.SessionTicketsDisabled = false
+	b.DynamicRecordSizingDisabled = true // files are read whole, not awaited byte by byte
+	if b.MinVersion < tls.VersionTLS12 {
+		b.MinVersion = tls.VersionTLS12
+	}
+	b.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+		ss.Extra = append(ss.Extra, []byte(mark))
+		return base.EncryptTicket(cs, ss)
+	}
+	// No session and no error: a full handshake follows, which can then be refused
+	// with a reply.
+	b.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		ss, err := base.DecryptTicket(ticket, cs)
+		if err != nil || ss == nil || !marked(ss, mark) {
+			return nil, nil
+		}
+		return ss, nil
+	}
+	if choose := b.GetConfigForClient; choose != nil {
+		// What it returns replaces b, so it needs the same hooks.
+		b.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			chosen, err := choose(hello)
+			if err != nil || chosen == nil {
+				return nil, err
+			}
+			chosen = bindConfig(base, chosen, mark, protocols...)
+			chosen.GetConfigForClient = nil
+			return chosen, nil
+		}
+	}
+	return b
+}
+
+// marked reports whether the ticket carries mark and no other of our marks.
+func marked(ss *tls.SessionState, mark string) bool {
+	found := false
+	for _, extra := range ss.Extra {
+		if entry := string(extra); strings.HasPrefix(entry, ticketPrefix) {
+			if entry != mark {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+// secure does the TLS handshake after AUTH, and forgets everything said in clear.
+func (c *conn) secure(ctx context.Context) {
+	if err := c.handshake(ctx); err != nil {
+		c.close(err)
+		return
+	}
+	c.logout()
+	c.reset()
+	c.pbsz = false
+}
+
+// handshake puts TLS on the control connection.
+func (c *conn) handshake(ctx context.Context) error {
+	limit := time.Now().Add(handshakeTimeout)
+	if grace := c.began.Add(c.cfg.LoginGrace); grace.Before(limit) {
+		limit = grace
+	}
+	ctx, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	_ = c.accept.SetDeadline(limit)
+	secured := tls.Server(c.accept, c.bound.control)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("%w: %w", session.ErrHandshake, err)
+	}
+	_ = c.accept.SetDeadline(time.Time{})
+	c.tls, c.ctl = secured, secured
+	c.out = lineio.NewWriter(secured)
+	c.attempt.Upgraded(session.TLSChannel(secured.ConnectionState()))
+	return nil
+}
+
+// sameCertificate reports whether two connections showed the same client
+// certificate, or both none.
+func sameCertificate(a, b tls.ConnectionState) bool {
+	if len(a.PeerCertificates) == 0 || len(b.PeerCertificates) == 0 {
+		return len(a.PeerCertificates) == len(b.PeerCertificates)
+	}
+	return a.PeerCertificates[0].Equal(b.PeerCertificates[0])
+}
+
+// guarded is a data connection with a limit on silence. Under TLS it also sees
+// what crypto/tls does not tell: whether the peer closed the TCP connection
+// without having closed TLS before, in which case the end may be an attacker's.
+type guarded struct {
+	net.Conn
+	stall time.Duration
+	eof   atomic.Bool
+}
+
+func (g *guarded) Read(p []byte) (int, error) {
+	_ = g.SetReadDeadline(time.Now().Add(g.stall))
+	n, err := g.Conn.Read(p)
+	if err == io.EOF {
+		g.eof.Store(true)
+	}
+	return n, err
+}
+
+func (g *guarded) Write(p []byte) (int, error) {
+	_ = g.SetWriteDeadline(time.Now().Add(g.stall))
+	return g.Conn.Write(p)
+}

@@ -1,0 +1,203 @@
+package ftp
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync/atomic"
+
+	"gateway/session"
+	"gateway/storage"
+)
+
+// running is a transfer under way. The loop owns it; its goroutine ends by
+// sending on done.
+type running struct {
+	verb    string
+	cancel  context.CancelCauseFunc
+	done    chan result
+	moved   atomic.Int64
+	aborted int // how many ABOR wait for their reply
+}
+
+// result is how a transfer ended.
+type result struct {
+	reply    reply
+	panicked bool
+}
+
+// over is where the result of t comes; never, for no transfer.
+func (t *running) over() <-chan result {
+	if t == nil {
+		return nil
+	}
+	return t.done
+}
+
+// job is what a transfer moves.
+type job struct {
+	verb    string
+	opening string // text of the 150
+	sends   bool   // from us to the peer
+	// move moves the content. It is not called if there is no data connection.
+	move func(ctx context.Context, d *dataConn) error
+	// end is called once, with nil if everything was moved. It returns how it ended.
+	end func(ctx context.Context, err error) error
+}
+
+// mayTransfer says why no transfer can begin now, before a file is looked at.
+func (c *conn) mayTransfer() (reply, bool) {
+	switch {
+	case c.port == nil:
+		return reply{425, "Use PORT or PASV first."}, false
+	case c.tls != nil && !c.private && !c.cfg.AllowClearData:
+		return replyNoClear, false
+	default:
+		return none, true
+	}
+}
+
+// begin starts a transfer in a goroutine of its own. Its protection is decided
+// here, when the data connection is about to be opened, and not by what was in
+// force when PASV or PORT came.
+func (c *conn) begin(ctx context.Context, j job) reply {
+	ctx, cancel := context.WithCancelCause(ctx)
+	t := &running{verb: j.verb, cancel: cancel, done: make(chan result, 1)}
+	port, private := c.port, c.tls != nil && c.private
+	c.port, c.transfer = nil, t
+	go func() {
+		defer cancel(nil)
+		t.done <- c.run(ctx, t, port, private, j)
+	}()
+	return none
+}
+
+// run is a transfer from the data connection to the final reply.
+func (c *conn) run(ctx context.Context, t *running, port dataPort, private bool, j job) (r result) {
+	settled := false
+	settle := func(err error) error {
+		settled = true
+		return j.end(context.WithoutCancel(ctx), err)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			c.log.Error("panic in a transfer", "panic", v, "stack", string(debug.Stack()))
+			if !settled {
+				_ = settle(session.ErrPanic)
+			}
+			r = result{reply: reply{451, "Requested action aborted: local error."}, panicked: true}
+		}
+	}()
+	defer port.close()
+	err := c.connect(ctx, t, port, private, j)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx) // whatever broke, broke because of that
+	}
+	return result{reply: transferReply(settle(err))}
+}
+
+// connect opens the data connection and moves the content: the 150 goes out
+// when the connection is there and before its TLS handshake, which clients begin
+// only then.
+func (c *conn) connect(ctx context.Context, t *running, port dataPort, private bool, j job) error {
+	raw, err := port.open(ctx, c.cfg.DataTimeout)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
+	sess := c.sess
+	d := &dataConn{raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall}, stall: c.cfg.TransferStall}
+	d.count = func(n int) {
+		t.moved.Add(int64(n))
+		if j.sends {
+			sess.Count(0, int64(n))
+		} else {
+			sess.Count(int64(n), 0)
+		}
+	}
+	if err := c.write(reply{150, j.opening}); err != nil {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	if private {
+		if err := d.protect(ctx, c); err != nil {
+			d.cut()
+			return err
+		}
+	}
+	buf := c.srv.buffers.Get().(*[]byte)
+	defer c.srv.buffers.Put(buf)
+	d.buf = *buf
+	if err := j.move(ctx, d); err != nil {
+		d.cut()
+		return err
+	}
+	if j.sends {
+		return d.finishSending()
+	}
+	if err := d.finishReceiving(c.cfg.AllowTruncatedUploads); err != nil {
+		return err
+	}
+	return c.stillThere(ctx)
+}
+
+// stillThere keeps an upload from being taken as whole when the client died: its
+// connections then end both, and the end of the data alone looks like the end of
+// the file.
+func (c *conn) stillThere(ctx context.Context) error {
+	select {
+	case <-c.gone:
+		return errGone
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	default:
+		return nil
+	}
+}
+
+// sendList sends a listing, written by line, through one buffer.
+func (c *conn) sendList(ctx context.Context, verb string, l *listing, entry func([]byte, storage.Info) []byte) reply {
+	if r, ok := c.mayTransfer(); !ok {
+		l.drop()
+		return r
+	}
+	return c.begin(ctx, job{
+		verb: verb, opening: "Here comes the directory listing.", sends: true,
+		move: func(_ context.Context, d *dataConn) error {
+			w := bufio.NewWriterSize(counting{d}, listBuffer)
+			var text []byte
+			for info, err := range l.all() {
+				if err != nil {
+					return err
+				}
+				text = entry(text[:0], info)
+				for i := range text { // a newline in a name would forge an entry
+					if text[i] < ' ' || text[i] == 0x7f {
+						text[i] = '?'
+					}
+				}
+				if _, err := w.Write(append(text, "\r\n"...)); err != nil {
+					return err
+				}
+			}
+			return w.Flush()
+		},
+		end: func(_ context.Context, err error) error {
+			l.drop()
+			return err
+		},
+	})
+}
+
+// listBuffer gathers entries, so that each is not a packet of its own.
+const listBuffer = 32 << 10
+
+// counting counts what is written to a data connection.
+type counting struct{ d *dataConn }
+
+func (c counting) Write(p []byte) (int, error) {
+	n, err := c.d.Write(p)
+	c.d.count(n)
+	return n, err
+}
