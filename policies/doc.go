@@ -1,0 +1,50 @@
+// Package policies reads the rules of the gateway (policy.hcl) and decides by
+// them. It implements session.Policy.
+//
+// A policy is a set of statements whose order never matters:
+//
+//	network "plant"   { cidrs = ["10.20.0.0/16", "2001:db8:20::/48"] }
+//	allow   "files"   { protocol = ["ftp", "sftp"]  group = "users" }
+//	require "encrypted-login" {
+//	  channel = "encrypted"                  # what must hold
+//	  reply   = "Use FTPS or SFTP: sftp://{hostname}"
+//	  when { protocol = ["ftp"] }            # for whom; without it, for everybody
+//	}
+//	exempt "encrypted-login" "scanner-7" {
+//	  user = "scanner-7"  from = "plant"  until = "2027-06-30"
+//	  owner = "facilities@example.com"  because = "MFP firmware, replacement ordered"
+//	}
+//	expect "joe is refused" { user = "joe" group = "users" protocol = "ftp" channel = "plain" verdict = "refuse" }
+//
+// Somebody is let in if some allow matches and every require that applies holds
+// or is exempted. So a further require only ever restricts, and a further allow
+// or exempt only ever permits. What is not said is refused.
+//
+// # Conditions
+//
+// allow, require, when and exempt take the attributes protocol, channel,
+// listener, group, user, from and method. A value is a text or a list of texts,
+// of which one must match; all attributes that are given must match. channel
+// takes "plain", "tls", "ssh", and "encrypted" for the last two. from takes names
+// of networks, networks (192.0.2.0/24) and addresses. A fact that is not known
+// matches no allow and no exempt, meets no requirement, and counts as matching in
+// a when: what is not known is refused.
+//
+// # Phases
+//
+// At PhaseConnect only requirements are judged that look at nothing but the peer
+// (from, listener, protocol); an exemption that may turn out to match later
+// counts. At PhaseNamed all is judged, and a requirement for the channel that is
+// not met makes the refusal Insecure, whatever else is wrong: unknown users,
+// users of other groups and users who are refused get the same answer. So does a
+// clear channel over which no allow lets anybody in. PhaseVerified judges all
+// again, and refuses names that have no account.
+//
+// A request at PhaseNamed without a user asks whether anybody could be let in.
+// It is answered by trying each kind of user whom the policy can tell from
+// others: each user and each group that an allow or an exempt names, and somebody
+// whom no statement names, each in no more groups than needed.
+//
+// The rules are compiled to tables of bits, one bit a condition: a decision is
+// one look-up per attribute and allocates nothing.
+package policies

@@ -1,0 +1,177 @@
+package policies
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"gateway/session"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// The verdicts that an expect may name.
+const (
+	verdictAllow  = "allow"
+	verdictRefuse = "refuse"
+)
+
+// An expectation is an expect: a request with the verdict that it must get.
+type expectation struct {
+	at      hcl.Range
+	request session.Request
+	timed   bool // the request has a time of its own
+	verdict string
+}
+
+// expectation reads one expect. What it does not say is not known, save that
+// the method is a password, and that SFTP is over SSH.
+func (d *decoder) expectation(b *hclsyntax.Block) {
+	d.noBlocks("An expect", b.Body)
+	d.labels(b, "what is expected")
+	e := expectation{at: b.DefRange(), request: session.Request{
+		Phase: session.PhaseVerified, Time: d.opts.Now.UTC(), Known: true, Method: session.MethodPassword,
+	}}
+	known := append(conditionNames(), "at", "verdict")
+	d.attributes("An expect", b.Body, known, func(a *hclsyntax.Attribute) { d.expected(&e, a) })
+	needed := map[string]string{
+		"user": "whom it is about", "protocol": "such as \"ftp\"", "verdict": "\"allow\" or \"refuse\"",
+	}
+	if e.request.Protocol == session.SFTP && b.Body.Attributes["channel"] == nil {
+		e.request.Channel = session.SSH
+	} else {
+		needed["channel"] = "\"plain\", \"tls\" or \"ssh\""
+	}
+	d.required(b, "An expect", needed)
+	d.expects = append(d.expects, e)
+}
+
+// expected reads one attribute of an expect.
+func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
+	r := &e.request
+	if a.Name == "group" {
+		r.Groups = d.names(d.texts(a))
+		return
+	}
+	t, ok := d.one(a)
+	if !ok {
+		return
+	}
+	oneOf := func(known []string) bool {
+		if slices.Contains(known, t.value) {
+			return true
+		}
+		d.fault(t.at, "Unknown "+a.Name, "There is no %s %q.%s", a.Name, t.value, suggest(t.value, known))
+		return false
+	}
+	switch a.Name {
+	case "user":
+		r.User = t.value
+	case "protocol":
+		if oneOf(protocols()) {
+			r.Protocol = session.Protocol(t.value)
+		}
+	case "channel":
+		if oneOf(channels()) {
+			r.Channel = session.ChannelKind(slices.Index(channels(), t.value))
+		}
+	case "method":
+		if oneOf(methods()) {
+			r.Method = session.Method(t.value)
+		}
+	case "listener":
+		if d.opts.Listeners == nil || oneOf(d.opts.Listeners) {
+			r.Listener = t.value
+		}
+	case "from":
+		r.Remote = d.expectedFrom(t)
+	case "at":
+		r.Time, e.timed = d.expectedTime(t), true
+	case "verdict":
+		if oneOf([]string{verdictAllow, verdictRefuse}) {
+			e.verdict = t.value
+		}
+	}
+}
+
+// expectedFrom reads an address, or takes the first of a named network.
+func (d *decoder) expectedFrom(t text) netip.Addr {
+	if n, ok := d.networks[t.value]; ok && len(n.cidrs) > 0 {
+		return n.cidrs[0].Addr()
+	}
+	addr, err := netip.ParseAddr(t.value)
+	if err != nil || addr.Zone() != "" {
+		d.fault(t.at, "Not an address", "%q is neither an address nor the name of a network.%s",
+			t.value, suggest(t.value, d.networkNames()))
+		return netip.Addr{}
+	}
+	return addr.Unmap()
+}
+
+func (d *decoder) expectedTime(t text) time.Time {
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if at, err := time.Parse(layout, t.value); err == nil {
+			return at.UTC()
+		}
+	}
+	d.fault(t.at, "Not a date", "\"at\" takes a day, \"2027-06-30\", or a moment, \"2027-06-30T18:00:00Z\".")
+	return d.opts.Now
+}
+
+// expect checks what the policy expects of itself.
+func (d *decoder) expect(p *Policy) {
+	for _, e := range d.expects {
+		verdict, phase := p.run(e.request)
+		got := verdictRefuse
+		if verdict.Allowed {
+			got = verdictAllow
+		}
+		if got != e.verdict {
+			d.fault(e.at, "Expectation not met", "Expected is %q, decided is %q at phase %q by %s: %s.",
+				e.verdict, got, phase, verdict.Rule, verdict.Reason)
+			continue
+		}
+		if until, ends := p.turns(e.request); ends && !e.timed {
+			d.fault(e.at, "Expectation without a time",
+				"An exempt that this rests on holds until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
+				until, d.opts.Now.UTC().Format(time.DateOnly))
+		}
+	}
+}
+
+// run decides r at each phase up to r.Phase and returns the verdict that stands:
+// the first refusal, with its phase.
+func (p *Policy) run(r session.Request) (session.Verdict, session.Phase) {
+	peer := session.Request{
+		Phase: session.PhaseConnect, Time: r.Time, Listener: r.Listener, Protocol: r.Protocol, Remote: r.Remote,
+	}
+	verdict := p.Decide(peer)
+	if !verdict.Allowed || r.Phase == session.PhaseConnect {
+		return verdict, session.PhaseConnect
+	}
+	named := r
+	named.Phase = session.PhaseNamed
+	if verdict = p.Decide(named); !verdict.Allowed || r.Phase == session.PhaseNamed {
+		return verdict, session.PhaseNamed
+	}
+	r.Phase = session.PhaseVerified
+	return p.Decide(r), session.PhaseVerified
+}
+
+// turns reports whether the verdict on r changes when an exemption that holds
+// now ends, and which day that is written as.
+func (p *Policy) turns(r session.Request) (until string, ends bool) {
+	now, _ := p.run(r)
+	for _, e := range p.exempts {
+		if e.expired(r.Time) {
+			continue
+		}
+		later := r
+		later.Time = e.until
+		if then, _ := p.run(later); then.Allowed != now.Allowed {
+			return e.untilText, true
+		}
+	}
+	return "", false
+}

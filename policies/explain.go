@@ -1,0 +1,201 @@
+package policies
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"gateway/session"
+)
+
+// What an Explanation says of a statement.
+const (
+	resultMatches    = "matches"        // allow, exempt
+	resultNoMatch    = "does not match" // allow, exempt
+	resultHolds      = "holds"          // require
+	resultNotMet     = "NOT MET"        // require
+	resultExempted   = "exempted"       // require
+	resultNoApply    = "does not apply" // require
+	resultExpired    = "expired"        // exempt: matches, too late
+	resultNotNeeded  = "not needed"     // exempt: matches, the requirement holds anyway
+	verdictInsecure  = "refuse before the credential"
+	alternativeLimit = 16
+)
+
+// An Explanation says what a policy decides and why.
+type Explanation struct {
+	Request session.Request `json:"request"`
+	// Verdict is "allow", "refuse", or "refuse before the credential".
+	Verdict string `json:"verdict"`
+	// Phase is where the verdict fell: the first refusal, or the last phase asked.
+	Phase  session.Phase `json:"phase"`
+	Policy string        `json:"policy"` // hash
+	Rule   string        `json:"rule"`
+	Reason string        `json:"reason"`
+	Reply  string        `json:"reply,omitempty"`
+	// Statements are all allows, requires and exempts in the order of the file.
+	Statements []Finding `json:"statements"`
+	// AllowedIf are the smallest changes of the request that would be allowed:
+	// all single ones, or if there are none, pairs. Empty if it is allowed.
+	AllowedIf []Alternative `json:"allowed_if,omitempty"`
+}
+
+// A Finding is what one statement has to say of the request.
+type Finding struct {
+	Statement string   `json:"statement"` // with file and line
+	File      string   `json:"file"`
+	Line      int      `json:"line"`
+	Result    string   `json:"result"`
+	Why       []string `json:"why,omitempty"`
+	Decided   bool     `json:"decided,omitempty"`
+}
+
+// An Alternative is a set of changes that together would be allowed.
+type Alternative struct {
+	Changes []string `json:"changes"`
+	Rule    string   `json:"rule"` // that would decide
+}
+
+// Explain says what the policy decides of r and why. All phases up to r.Phase are
+// decided, as for a login; an empty Phase means up to PhaseVerified.
+func (p *Policy) Explain(r session.Request) Explanation {
+	if r.Phase == "" {
+		r.Phase = session.PhaseVerified
+	}
+	verdict, phase := p.run(r)
+	e := Explanation{
+		Request: r, Verdict: verdictRefuse, Phase: phase, Policy: p.hash,
+		Rule: verdict.Rule, Reason: verdict.Reason, Reply: verdict.Hint,
+	}
+	switch {
+	case verdict.Allowed:
+		e.Verdict = verdictAllow
+	case verdict.Insecure:
+		e.Verdict = verdictInsecure
+	}
+	for _, s := range slices.Concat(p.allows, p.requires, p.exempts) {
+		f := p.finding(s, r)
+		f.Statement, f.File, f.Line = s.rule, p.filename, s.line
+		f.Decided = s.rule == verdict.Rule
+		e.Statements = append(e.Statements, f)
+	}
+	slices.SortStableFunc(e.Statements, func(a, b Finding) int { return a.Line - b.Line })
+	if !verdict.Allowed {
+		e.AllowedIf = p.alternatives(r)
+	}
+	return e
+}
+
+// finding judges one statement by the plain reading of its conditions.
+func (p *Policy) finding(s *statement, r session.Request) Finding {
+	unmet := s.cond.unmet(r)
+	switch s.kind {
+	case kindRequire:
+		if why := s.outside(r); len(why) > 0 {
+			return Finding{Result: resultNoApply, Why: why}
+		}
+		if len(unmet) == 0 {
+			return Finding{Result: resultHolds}
+		}
+		for _, e := range s.exempts {
+			if len(e.cond.unmet(r)) == 0 && !e.expired(r.Time) {
+				return Finding{Result: resultExempted, Why: append(unmet, "by "+e.rule)}
+			}
+		}
+		if len(s.exempts) > 0 {
+			unmet = append(unmet, "no exempt matches")
+		}
+		return Finding{Result: resultNotMet, Why: unmet}
+	case kindExempt:
+		switch {
+		case len(unmet) > 0:
+			return Finding{Result: resultNoMatch, Why: unmet}
+		case s.expired(r.Time):
+			return Finding{Result: resultExpired, Why: []string{"held until " + s.untilText}}
+		case len(s.requirement.outside(r)) > 0 || len(s.requirement.cond.unmet(r)) == 0:
+			return Finding{Result: resultNotNeeded}
+		}
+		return Finding{Result: resultMatches, Why: []string{"until " + s.untilText, "owner " + s.owner, s.because}}
+	default:
+		if len(unmet) > 0 {
+			return Finding{Result: resultNoMatch, Why: unmet}
+		}
+		return Finding{Result: resultMatches}
+	}
+}
+
+// outside says why a requirement does not apply to r; nothing if it does. What is
+// not known counts as matching.
+func (s *statement) outside(r session.Request) []string {
+	if s.when == nil {
+		return nil
+	}
+	known := *s.when
+	if protocolNumber(r.Protocol) < 0 {
+		known.protocol = 0
+	}
+	if methodNumber(r.Method) < 0 {
+		known.method = 0
+	}
+	if r.Listener == "" {
+		known.listener = nil
+	}
+	if !r.Remote.IsValid() {
+		known.from = nil
+	}
+	if r.User == "" {
+		known.user, known.group = nil, nil
+	}
+	return known.unmet(r)
+}
+
+// WriteText writes the explanation for people to read.
+func (e Explanation) WriteText(w io.Writer) error {
+	var b strings.Builder
+	r := e.Request
+	remote := "an address that is not known"
+	if r.Remote.IsValid() {
+		remote = r.Remote.Unmap().String()
+	}
+	user := r.User
+	if user == "" {
+		user = "somebody"
+	}
+	fmt.Fprintf(&b, "%s over %s (%s) from %s", user, orUnknown(string(r.Protocol)), r.Channel, remote)
+	if r.Listener != "" {
+		fmt.Fprintf(&b, " at listener %s", r.Listener)
+	}
+	if r.Method != "" {
+		fmt.Fprintf(&b, " with %s", r.Method)
+	}
+	groups := "in no group"
+	if len(r.Groups) > 0 {
+		groups = "in " + strings.Join(r.Groups, ", ")
+	}
+	fmt.Fprintf(&b, ", %s, %s\n", groups, r.Time.UTC().Format("2006-01-02 15:04:05 UTC"))
+	fmt.Fprintf(&b, "verdict  %s, at phase %s\n", e.Verdict, e.Phase)
+	fmt.Fprintf(&b, "by       %s\nbecause  %s\n", e.Rule, e.Reason)
+	if e.Reply != "" {
+		fmt.Fprintf(&b, "reply    %s\n", e.Reply)
+	}
+	fmt.Fprintf(&b, "policy   %s\n\n", e.Policy)
+	for _, f := range e.Statements {
+		mark := " "
+		if f.Decided {
+			mark = "*"
+		}
+		fmt.Fprintf(&b, "%s %-14s %s\n", mark, f.Result, f.Statement)
+		for _, why := range f.Why {
+			fmt.Fprintf(&b, "                   %s\n", why)
+		}
+	}
+	if len(e.AllowedIf) > 0 {
+		b.WriteString("\nwould be allowed with\n")
+		for _, a := range e.AllowedIf {
+			fmt.Fprintf(&b, "  %s\n", strings.Join(a.Changes, " and "))
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

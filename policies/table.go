@@ -1,0 +1,322 @@
+package policies
+
+import (
+	"net/netip"
+	"slices"
+	"sort"
+
+	"gateway/session"
+)
+
+const (
+	words = 16
+	// maxConditions is how many conditions a policy may have: one for each allow
+	// and exempt, one for each require and one more for its when.
+	maxConditions = words * 64
+)
+
+// bits holds one bit for each condition of a policy.
+type bits [words]uint64
+
+func (b *bits) set(i int)      { b[i/64] |= 1 << (i % 64) }
+func (b *bits) has(i int) bool { return b[i/64]&(1<<(i%64)) != 0 }
+
+func (b *bits) and(other *bits) {
+	for i := range b {
+		b[i] &= other[i]
+	}
+}
+
+func (b *bits) or(other *bits) {
+	for i := range b {
+		b[i] |= other[i]
+	}
+}
+
+// meets reports whether b and other have a bit in common.
+func (b *bits) meets(other *bits) bool {
+	for i := range b {
+		if b[i]&other[i] != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// A table tells for each value of one attribute which conditions it satisfies.
+type table[K comparable] struct {
+	values map[K]*bits
+	other  bits // satisfied by a value that no condition names
+	absent bits // satisfied when the fact is not known
+}
+
+func (t *table[K]) get(v K) *bits {
+	if b := t.values[v]; b != nil {
+		return b
+	}
+	return &t.other
+}
+
+// newTable builds the table of one attribute: list gives the values that a
+// condition names, none if it does not restrict the attribute.
+func newTable[K comparable](conds []*condition, whens *bits, list func(*condition) []K) table[K] {
+	t := table[K]{values: make(map[K]*bits)}
+	for _, c := range conds {
+		if len(list(c)) == 0 {
+			t.other.set(c.id)
+		}
+	}
+	for _, c := range conds {
+		for _, v := range list(c) {
+			if t.values[v] == nil {
+				b := t.other
+				t.values[v] = &b
+			}
+			t.values[v].set(c.id)
+		}
+	}
+	t.absent = t.other
+	t.absent.or(whens)
+	return t
+}
+
+// numbers lists the members of a set below n.
+func (s set) numbers(n int) []int {
+	var list []int
+	for i := range n {
+		if s.has(i) {
+			list = append(list, i)
+		}
+	}
+	return list
+}
+
+// A ranges tells for each address which conditions it satisfies: the space of
+// addresses is cut where any network begins or ends, and each piece has its bits.
+type ranges struct {
+	starts []netip.Addr // ascending; piece i reaches up to the next start
+	pieces []*bits
+	other  bits
+	absent bits
+}
+
+func (r *ranges) get(a netip.Addr) *bits {
+	i := sort.Search(len(r.starts), func(i int) bool { return a.Less(r.starts[i]) })
+	if i == 0 {
+		return &r.other
+	}
+	return r.pieces[i-1]
+}
+
+func newRanges(conds []*condition, whens *bits) ranges {
+	var r ranges
+	for _, c := range conds {
+		if c.from == nil {
+			r.other.set(c.id)
+		}
+	}
+	r.absent = r.other
+	r.absent.or(whens)
+	// At each edge, the conditions that a network begins or ends for.
+	type edge struct {
+		at    netip.Addr
+		id    int
+		begin bool
+	}
+	var edges []edge
+	for _, c := range conds {
+		for _, p := range c.from {
+			edges = append(edges, edge{p.Addr(), c.id, true})
+			if next := lastAddr(p).Next(); next.IsValid() {
+				edges = append(edges, edge{next, c.id, false})
+			} else if p.Addr().Is4() {
+				// The end of IPv4 is where IPv6 begins in the order of addresses.
+				edges = append(edges, edge{netip.IPv6Unspecified(), c.id, false})
+			}
+		}
+	}
+	slices.SortFunc(edges, func(a, b edge) int { return a.at.Compare(b.at) })
+	depth := make([]int, maxConditions)
+	now := r.other
+	for i, e := range edges {
+		if e.begin {
+			depth[e.id]++
+		} else {
+			depth[e.id]--
+		}
+		if depth[e.id] > 0 {
+			now.set(e.id)
+		} else {
+			now[e.id/64] &^= 1 << (e.id % 64)
+		}
+		if i+1 < len(edges) && edges[i+1].at == e.at {
+			continue
+		}
+		piece := now
+		r.starts = append(r.starts, e.at)
+		r.pieces = append(r.pieces, &piece)
+	}
+	return r
+}
+
+// lastAddr is the highest address of a network.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	last, _ := netip.AddrFromSlice(b)
+	return last
+}
+
+// tables is a compiled policy.
+type tables struct {
+	protocol, channel, method table[int]
+	listener, user, group     table[string]
+	from                      ranges
+
+	allows bits
+	all    bits // every condition
+	// kinds are the users that the policy can tell apart, as what user and group
+	// together satisfy; anyKind stands in when there are too many.
+	kinds   []bits
+	anyKind bool
+}
+
+const (
+	// maxKinds bounds the kinds of user that are tried when nobody is named; with
+	// more, somebody is imagined who matches every condition on user and group.
+	maxKinds = 4096
+	// maxCombinations bounds the search for them when a policy is loaded.
+	maxCombinations = 1 << 16
+)
+
+func compile(allows, requires, exempts []*statement) tables {
+	var t tables
+	var conds []*condition
+	var whens bits
+	add := func(c *condition) {
+		c.id = len(conds)
+		conds = append(conds, c)
+		t.all.set(c.id)
+	}
+	for _, s := range slices.Concat(allows, requires, exempts) {
+		add(&s.cond)
+		if s.kind == kindAllow {
+			t.allows.set(s.cond.id)
+		}
+		if s.when != nil {
+			add(s.when)
+			whens.set(s.when.id)
+		}
+	}
+	t.protocol = newTable(conds, &whens, func(c *condition) []int { return c.protocol.numbers(len(protocols())) })
+	t.channel = newTable(conds, &whens, func(c *condition) []int { return c.channel.numbers(len(channels())) })
+	t.method = newTable(conds, &whens, func(c *condition) []int { return c.method.numbers(len(methods())) })
+	t.listener = newTable(conds, &whens, func(c *condition) []string { return c.listener })
+	t.user = newTable(conds, &whens, func(c *condition) []string { return c.user })
+	t.group = newTable(conds, &whens, func(c *condition) []string { return c.group })
+	t.from = newRanges(conds, &whens)
+	t.findKinds(allows, exempts)
+	return t
+}
+
+// findKinds lists the kinds of user: for each allow, whom it names; for each
+// allow and exempt together, whoever both may mean.
+func (t *tables) findKinds(allows, exempts []*statement) {
+	seen := make(map[bits]bool)
+	tried := 0
+	// try reports whether the search may go on.
+	try := func(user string, groups ...string) bool {
+		b := *t.user.get(user)
+		g := t.groupBits(groups)
+		b.and(&g)
+		if !seen[b] {
+			seen[b] = true
+			t.kinds = append(t.kinds, b)
+		}
+		tried++
+		return tried <= maxCombinations && len(t.kinds) <= maxKinds
+	}
+	const nobody = "" // named by no condition: names in a policy are not empty
+	try(nobody)
+	if !t.eachCombination(allows, exempts, try) {
+		t.kinds, t.anyKind = nil, true
+	}
+}
+
+// eachCombination calls try until it returns false, and reports whether it never did.
+func (t *tables) eachCombination(allows, exempts []*statement, try func(user string, groups ...string) bool) bool {
+	for _, a := range allows {
+		for _, u := range t.user.distinct(a.cond.user) {
+			for _, g := range t.group.distinct(a.cond.group) {
+				if !try(u, g) {
+					return false
+				}
+			}
+		}
+	}
+	for _, a := range allows {
+		for _, e := range exempts {
+			users := a.cond.user
+			if e.cond.user != nil {
+				users = e.cond.user
+			}
+			for _, u := range t.user.distinct(users) {
+				for _, g := range t.group.distinct(a.cond.group) {
+					for _, h := range t.group.distinct(e.cond.group) {
+						if !try(u, g, h) {
+							return false
+						}
+					}
+				}
+			}
+		}
+	}
+	return true
+}
+
+// distinct picks one value of each sort that the conditions tell apart; the
+// empty value alone if there are none.
+func (t *table[K]) distinct(list []K) []K {
+	if len(list) == 0 {
+		return make([]K, 1)
+	}
+	var out []K
+	seen := make(map[bits]bool)
+	for _, v := range list {
+		if b := *t.get(v); !seen[b] {
+			seen[b] = true
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// groupBits is what membership in groups satisfies.
+func (t *tables) groupBits(groups []string) bits {
+	b := t.group.other
+	for _, g := range groups {
+		b.or(t.group.get(g))
+	}
+	return b
+}
+
+// peer is what the facts of the peer satisfy together.
+func (t *tables) peer(r *session.Request) bits {
+	b := t.protocol.absent
+	if n := protocolNumber(r.Protocol); n >= 0 {
+		b = *t.protocol.get(n)
+	}
+	if r.Listener != "" {
+		b.and(t.listener.get(r.Listener))
+	} else {
+		b.and(&t.listener.absent)
+	}
+	if r.Remote.IsValid() {
+		b.and(t.from.get(r.Remote.Unmap().WithZone("")))
+	} else {
+		b.and(&t.from.absent)
+	}
+	return b
+}
