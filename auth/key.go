@@ -19,8 +19,7 @@ const (
 	maxKeyFileBytes = 1 << 20  // of one call of ParseKeys
 	maxKeyLineBytes = 16 << 10 // an RSA key of 16384 bits takes 2.8 KiB
 	maxCommentBytes = 255
-	minRSABits      = 3072
-	maxRSABits      = 16384
+	minRSABits      = 3072 // the most is set by x/crypto/ssh, which does not parse a larger key
 )
 
 // Key is an SSH public key of an account.
@@ -89,7 +88,7 @@ func parseKey(line string) (Key, error) {
 	}
 	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	if err != nil {
-		return Key{}, invalid("key", "not a public key (want: ssh-ed25519 AAAA... comment)")
+		return Key{}, invalid("key", "not a public key that can be read (want: ssh-ed25519 AAAA... comment)")
 	}
 	if err := checkOptions(options); err != nil {
 		return Key{}, err
@@ -131,8 +130,8 @@ func checkKey(pub ssh.PublicKey) error {
 		if !ok {
 			return invalid("key", "RSA key cannot be read")
 		}
-		if bits := key.N.BitLen(); bits < minRSABits || bits > maxRSABits {
-			return invalid("key", "RSA key of %d bits: want %d to %d, or an ssh-ed25519 key", bits, minRSABits, maxRSABits)
+		if bits := key.N.BitLen(); bits < minRSABits {
+			return invalid("key", "RSA key of %d bits: want %d or more, or an ssh-ed25519 key", bits, minRSABits)
 		}
 		return nil
 	case "ssh-dss":
