@@ -193,22 +193,25 @@ func (c *conn) rcpt(w *wire, arg string) []byte {
 		return nil
 	}
 	// RFC 5321, section 4.5.1: postmaster is accepted without a domain.
-	const postmaster = "<postmaster>"
-	if len(arg) >= 3 {
-		rest := strings.TrimLeft(arg[3:], " ")
-		if len(rest) >= len(postmaster) && strings.EqualFold(rest[:len(postmaster)], postmaster) {
-			arg = "TO:<postmaster@" + c.cfg.Hostname + ">" + rest[len(postmaster):]
+	if path, ok := cutFold(arg, "TO:"); ok {
+		if rest, ok := cutFold(path, "<postmaster>"); ok {
+			arg = "TO:<postmaster@" + c.cfg.Hostname + "> " + rest
 		}
 	}
 	return c.pass(w, arg)
 }
 
 func sourceRoute(arg, prefix string) bool {
-	if len(arg) < len(prefix) {
-		return false
+	path, ok := cutFold(arg, prefix)
+	return ok && (strings.HasPrefix(path, "<@") || strings.HasPrefix(path, "@"))
+}
+
+// cutFold returns what stands after prefix, in whatever case, and blanks.
+func cutFold(arg, prefix string) (rest string, ok bool) {
+	if len(arg) < len(prefix) || !strings.EqualFold(arg[:len(prefix)], prefix) {
+		return "", false
 	}
-	path := strings.TrimLeft(arg[len(prefix):], " ")
-	return strings.HasPrefix(path, "<@") || strings.HasPrefix(path, "@")
+	return strings.TrimLeft(arg[len(prefix):], " "), true
 }
 
 // bdat announces a chunk. go-smtp is told DATA for the first one and never sees

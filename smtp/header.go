@@ -23,6 +23,8 @@ const (
 	// to be looping (RFC 5321, section 6.3, asks for at least 100 by that method
 	// alone; others refuse at 30 to 100).
 	maxReceived = 50
+	// maxMessageID bounds a Message-ID in the record (RFC 5322, section 2.1.1).
+	maxMessageID = 998
 	// maxMailboxes bounds the addresses in From.
 	maxMailboxes = 100
 )
@@ -180,7 +182,10 @@ func parseMailboxes(value string, utf8 bool) ([]queue.Address, error) {
 func (h *header) complete(hostname string, now time.Time) {
 	kept := h.fields[:0]
 	for _, f := range h.fields {
-		if f.name != "bcc" && f.name != "resent-bcc" {
+		switch {
+		case f.name == "bcc", f.name == "resent-bcc":
+		case f.name == "message-id" && f.value() == "": // as good as missing
+		default:
 			kept = append(kept, f)
 		}
 	}
@@ -197,10 +202,11 @@ func (h *header) add(name, value string) {
 	h.fields = append(h.fields, field{strings.ToLower(name), []byte(name + ": " + value + "\r\n")})
 }
 
-// messageID is the message's identifier with its brackets; empty if it has none.
+// messageID is the message's identifier with its brackets, fit for the record;
+// empty if it has none.
 func (h header) messageID() string {
 	for _, f := range h.all("message-id") {
-		if id := f.value(); id != "" {
+		if id := printable(f.value(), maxMessageID); id != "" {
 			return id
 		}
 	}

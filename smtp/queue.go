@@ -3,6 +3,8 @@ package smtp
 import (
 	"context"
 	"io"
+
+	"gateway/queue"
 )
 
 // Queue takes accepted mail. *queue.Queue is one by way of QueueFunc.
@@ -15,10 +17,12 @@ type Queue interface {
 type Draft interface {
 	// Writer takes the content, with CRLF line ends.
 	io.Writer
-	// Commit puts the message into the queue and returns its id once content and
+	// ID is the queue id that the message will have.
+	ID() string
+	// Commit puts the message into the queue and returns its ID once content and
 	// envelope are on stable storage. ErrNoSpace and ErrQuota are told apart; any
 	// other error is a fault of ours.
-	Commit(ctx context.Context, e Envelope) (id string, err error)
+	Commit(ctx context.Context, e queue.Envelope) (id string, err error)
 	// Discard drops what was written; after Commit it does nothing.
 	Discard()
 }
@@ -30,10 +34,3 @@ type QueueFunc func() Draft
 
 // Draft calls f.
 func (f QueueFunc) Draft() Draft { return f() }
-
-// Envelope is what the queue needs to know of a message.
-type Envelope struct {
-	From, User, Conn, Session, MessageID, Route string
-	To                                          []string
-	SMTPUTF8                                    bool
-}

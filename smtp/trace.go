@@ -8,9 +8,8 @@ import (
 )
 
 // trace is the Received field that the message gets from us (RFC 5321, section
-// 4.4). Its id is the connection's, by which the record is found; the queue's id
-// does not exist yet.
-func (c *conn) trace(now time.Time) string {
+// 4.4), with its id in the queue.
+func (c *conn) trace(id string, now time.Time) string {
 	var b strings.Builder
 	b.WriteString("Received: ")
 	if !c.cfg.HideSource {
@@ -21,7 +20,7 @@ func (c *conn) trace(now time.Time) string {
 		state := c.tls.ConnectionState()
 		fmt.Fprintf(&b, "\r\n\t(%s %s)", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
 	}
-	fmt.Fprintf(&b, "\r\n\tid %s;\r\n\t%s\r\n", c.attempt.Peer().Conn, date(now))
+	fmt.Fprintf(&b, "\r\n\tid %s;\r\n\t%s\r\n", id, date(now))
 	return b.String()
 }
 

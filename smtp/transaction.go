@@ -100,13 +100,13 @@ func (c *conn) accept(ctx context.Context, content io.Reader) (id string, err er
 	draft := c.cfg.Queue.Draft()
 	defer draft.Discard()
 	counted := &counter{w: draft}
-	messageID, err := c.compose(ctx, counted, content)
+	messageID, err := c.compose(ctx, counted, content, draft.ID())
 	op.MessageID, op.Bytes = messageID, counted.n
 	if err != nil {
 		return "", err
 	}
 	identity := c.sess.Identity()
-	id, err = draft.Commit(ctx, Envelope{
+	id, err = draft.Commit(ctx, queue.Envelope{
 		From: c.tx.from.String(), To: c.tx.to, SMTPUTF8: c.tx.utf8, MessageID: messageID,
 		User: identity.User, Route: identity.Route, Conn: c.attempt.Peer().Conn, Session: c.sess.ID(),
 	})
@@ -120,7 +120,7 @@ func (c *conn) accept(ctx context.Context, content io.Reader) (id string, err er
 
 // compose writes the message with its header completed and returns its
 // Message-ID.
-func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader) (messageID string, err error) {
+func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader, id string) (messageID string, err error) {
 	r := bufio.NewReaderSize(content, readBufferSize)
 	h, err := readHeader(r)
 	if err != nil {
@@ -132,7 +132,7 @@ func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader) (mes
 	now := time.Now()
 	h.complete(c.cfg.Hostname, now)
 	messageID = h.messageID()
-	if _, err := io.WriteString(w, c.trace(now)); err != nil {
+	if _, err := io.WriteString(w, c.trace(id, now)); err != nil {
 		return messageID, err
 	}
 	if err := h.write(w); err != nil {
