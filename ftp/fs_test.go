@@ -9,6 +9,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"gateway/session"
@@ -25,6 +26,7 @@ type tree struct {
 	mu     sync.Mutex
 	space  uint64
 	commit error // what Commit returns, if set
+	open   func(storage.File) storage.File
 }
 
 func newTree(t testing.TB) *tree {
@@ -78,6 +80,9 @@ func (f *tree) stat(name string, follow bool) (storage.Info, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		i, err = f.parts.Stat(partName(name))
 	}
+	if errors.Is(err, syscall.ENAMETOOLONG) {
+		return storage.Info{}, session.ErrName
+	}
 	if err != nil {
 		return storage.Info{}, err
 	}
@@ -86,8 +91,10 @@ func (f *tree) stat(name string, follow bool) (storage.Info, error) {
 	return got, nil
 }
 
-func (f *tree) Stat(_ context.Context, name string) (storage.Info, error)  { return f.stat(name, true) }
-func (f *tree) Lstat(_ context.Context, name string) (storage.Info, error) { return f.stat(name, false) }
+func (f *tree) Stat(_ context.Context, name string) (storage.Info, error) { return f.stat(name, true) }
+func (f *tree) Lstat(_ context.Context, name string) (storage.Info, error) {
+	return f.stat(name, false)
+}
 
 func (f *tree) List(_ context.Context, name string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
@@ -124,6 +131,9 @@ func (f *tree) Open(_ context.Context, name string) (storage.File, error) {
 	if i, err := opened.Stat(); err != nil || !i.Mode().IsRegular() {
 		_ = opened.Close()
 		return nil, session.ErrIsDirectory
+	}
+	if f.open != nil {
+		return f.open(file{opened}), nil
 	}
 	return file{opened}, nil
 }

@@ -114,7 +114,7 @@ func (c *conn) listen() (*net.TCPAddr, error) {
 	p := &passive{ln: ln, peer: c.peer.Remote.Addr(), release: release, stranger: func(a net.Addr) {
 		c.log.Warn("stranger on a passive port", "stranger", a.String())
 	}}
-	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.close)
+	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.shut)
 	c.port = p
 	return ln.Addr().(*net.TCPAddr), nil
 }
@@ -124,7 +124,7 @@ func (c *conn) listen() (*net.TCPAddr, error) {
 func (p *passive) open(ctx context.Context, timeout time.Duration) (*net.TCPConn, error) {
 	p.unused.Stop()
 	defer p.close()
-	defer context.AfterFunc(ctx, p.close)()
+	defer context.AfterFunc(ctx, p.shut)()
 	_ = p.ln.SetDeadline(time.Now().Add(timeout))
 	for {
 		conn, err := p.ln.AcceptTCP()
@@ -140,8 +140,13 @@ func (p *passive) open(ctx context.Context, timeout time.Duration) (*net.TCPConn
 }
 
 func (p *passive) close() {
+	p.unused.Stop()
+	p.shut()
+}
+
+// shut is close without the timer, which calls it.
+func (p *passive) shut() {
 	p.once.Do(func() {
-		p.unused.Stop()
 		_ = p.ln.Close()
 		p.release()
 	})

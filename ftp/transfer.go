@@ -106,9 +106,9 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 		return err
 	}
 	defer raw.Close()
-	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
 	sess := c.sess
 	d := &dataConn{raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall}, stall: c.cfg.TransferStall}
+	defer context.AfterFunc(ctx, d.cut)()
 	d.count = func(n int) {
 		t.moved.Add(int64(n))
 		if j.sends {

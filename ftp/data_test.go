@@ -1,0 +1,638 @@
+package ftp_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"gateway/ftp"
+	"gateway/session"
+	"gateway/session/sessiontest"
+	"gateway/storage"
+)
+
+func TestTransfersInClear(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	content := strings.Repeat("0123456789abcdef", 200_000) // 3.2 MB, more than a chunk
+	f.tree.put(t, "big", content)
+	c := f.dial(t).login()
+	c.do("TYPE I", "200 *")
+	if got := c.retr("RETR big"); got != content {
+		t.Errorf("got %d bytes, want %d", len(got), len(content))
+	}
+	c.do("REST 3199990", "350 *")
+	if got := c.retr("RETR big"); got != content[3199990:] {
+		t.Errorf("after REST: got %q", got)
+	}
+	c.stor("STOR new", content, "226 *")
+	if f.tree.get(t, "new") != content {
+		t.Error("the upload is not what was sent")
+	}
+	c.stor("APPE new", "tail", "226 *")
+	if got := f.tree.get(t, "new"); got != content+"tail" {
+		t.Errorf("after APPE: %d bytes", len(got))
+	}
+	c.do("REST 4", "350 *")
+	c.stor("STOR new", "XY", "226 *")
+	if got := f.tree.get(t, "new"); got != "0123XY" {
+		t.Errorf("after REST and STOR: %q", got)
+	}
+	c.do("REST 99", "350 *")
+	c.do("EPSV", "229 *")
+	c.do("STOR new", "554 *")
+	c.do("RETR missing", "550 *")
+	c.do("QUIT", "221 *")
+	c.closed()
+	want := []string{
+		"read done /big", "read done /big", "write begun /new", "write done /new", "append begun /new",
+		"append done /new", "write begun /new", "write done /new", "write begun /new", "write failed /new", "read failed /missing",
+	}
+	if got := f.outcomes(); strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	for _, e := range f.core.Record.Events(session.EventFile)[:4] {
+		if e.Outcome == session.OutcomeDone && e.Path == "/new" && e.Bytes != int64(len(content)) {
+			t.Errorf("recorded %d bytes, want %d", e.Bytes, len(content))
+		}
+	}
+}
+
+// The connection record holds the bytes of the data connections too.
+func TestConnectionRecordCountsData(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	f.tree.put(t, "f", strings.Repeat("x", 100_000))
+	c := f.dial(t).login()
+	c.do("TYPE I", "200 *")
+	c.retr("RETR f")
+	c.stor("STOR g", strings.Repeat("y", 200_000), "226 *")
+	c.do("QUIT", "221 *")
+	c.closed()
+	_ = c.conn.Close()
+	if err := f.server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e := f.core.Record.Events(session.EventConnection)
+	if len(e) != 1 || e[0].BytesOut < 100_000 || e[0].BytesIn < 200_000 || e[0].Outcome != session.OutcomeSession {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestASCII(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	f.tree.put(t, "unix", "a\nb\n\nlast")
+	f.tree.put(t, "dos", "a\r\nb\r\n")
+	f.tree.put(t, "none", "no newline")
+	c := f.dial(t).login()
+	for name, want := range map[string]string{"unix": "a\r\nb\r\n\r\nlast", "dos": "a\r\nb\r\n", "none": "no newline"} {
+		if got := c.retr("RETR " + name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	c.stor("STOR in", "a\r\nb\rc\r\r\nlast\r", "226 *")
+	if got := f.tree.get(t, "in"); got != "a\nb\rc\r\nlast\r" {
+		t.Errorf("got %q", got)
+	}
+	c.do("SIZE unix", "213 9")
+}
+
+func TestListings(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	f.tree.put(t, "a.txt", "12345")
+	f.tree.put(t, "sub/b.txt", "1")
+	f.tree.put(t, "sub/c.dat", "1")
+	f.tree.put(t, "-dash", "1")
+	f.tree.put(t, "we\r\n226 forged", "1") // D23
+	c := f.dial(t).login()
+	for command, want := range map[string]string{
+		"NLST sub/*.txt":   "sub/b.txt\r\n",
+		"NLST -al sub/b*":  "sub/b.txt\r\n",
+		"NLST a.txt":       "a.txt\r\n",
+		"NLST -dash":       "-dash\r\n",
+		"NLST we*":         "we??226 forged\r\n",
+		"NLST *zzz":        "",
+		"NLST {a,b}*{c,d}": "",
+	} {
+		if got := c.retr(command); got != want {
+			t.Errorf("%s: got %q, want %q", command, got, want)
+		}
+	}
+	list := c.retr("LIST -al")
+	if !strings.Contains(list, " a.txt\r\n") || !strings.Contains(list, "drwx") || strings.Contains(list, "\n226") {
+		t.Errorf("LIST: %q", list)
+	}
+	if got := c.retr("MLSD sub"); !strings.Contains(got, "Type=file;Size=1;") || !strings.Contains(got, "; c.dat\r\n") {
+		t.Errorf("MLSD: %q", got)
+	}
+	if got := c.do("STAT /", "212-*"); strings.Contains(got, "%s") || strings.Contains(got, "\n226") { // D22, D23
+		t.Errorf("STAT: %q", got)
+	}
+	c.do("MLSD a.txt", "501 *")
+	c.do("LIST nowhere", "550 *")
+	c.do("STAT "+strings.Repeat("*/", 400)+"*", "5*") // glob bombs
+	c.do("STAT "+strings.Repeat("*a", 100), "550 *")
+}
+
+// D1: protection is decided when the data connection opens, not when PASV came.
+func TestD01ProtectionIsDecidedLate(t *testing.T) {
+	t.Parallel()
+	f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t)})
+	f.tree.put(t, "secret", "secret content")
+	c := f.dial(t).secure().login()
+	at := c.epsv()
+	c.private()
+	raw, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	c.do("RETR secret", "150 *")
+	_ = raw.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(raw, "not a handshake")
+	got, _ := io.ReadAll(raw)
+	if bytes.Contains(got, []byte("secret")) {
+		t.Errorf("the file went out in clear: %q", got)
+	}
+	c.expect("522 *")
+}
+
+// D8, and the rule that a protected control connection moves nothing in clear.
+func TestClearDataIsRefusedUnderTLS(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{TLS: serverTLS(t)})
+	f.tree.put(t, "f", "x")
+	c := f.dial(t).secure().login()
+	c.do("EPSV", "229 *")
+	for _, command := range []string{"RETR f", "STOR g", "LIST", "MLSD", "NLST", "APPE f"} {
+		c.do(command, "522 *")
+	}
+	allow := start(t, nil, ftp.Config{TLS: serverTLS(t), AllowClearData: true})
+	allow.tree.put(t, "f", "x")
+	c = allow.dial(t).secure().login()
+	if got := c.retr("RETR f"); got != "x" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// dataTLS does the data handshake with the client's settings.
+func dataTLS(t *testing.T, raw net.Conn, cfg *tls.Config) *tls.Conn {
+	t.Helper()
+	d := tls.Client(raw, cfg)
+	if err := d.Handshake(); err != nil {
+		t.Fatalf("data handshake: %v", err)
+	}
+	return d
+}
+
+func TestBoundDataConnections(t *testing.T) {
+	t.Parallel()
+	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t)})
+			f.tree.put(t, "f", strings.Repeat("content ", 100_000))
+			limit := func(c *client) *client { c.tls.MaxVersion = version; return c }
+			c := limit(f.dial(t)).secure().login().private()
+			thief := limit(f.dial(t)).secure()
+			thief.do("NOOP", "200 *") // has read its ticket
+			c.do("TYPE I", "200 *")
+
+			for range 3 { // tickets renewed on data connections stay bound
+				raw := c.data()
+				c.do("RETR f", "150 *")
+				d := dataTLS(t, raw, c.tls)
+				got, err := io.ReadAll(d) // an error unless close_notify came
+				if err != nil || len(got) != 800_000 {
+					t.Fatalf("got %d bytes, %v", len(got), err)
+				}
+				_ = d.Close()
+				c.expect("226 *")
+			}
+			raw := c.data()
+			c.do("STOR g", "150 *")
+			d := dataTLS(t, raw, c.tls)
+			_, _ = io.WriteString(d, "up")
+			_ = d.Close()
+			c.expect("226 *")
+
+			for who, cfg := range map[string]*tls.Config{"another session's ticket": thief.tls, "no ticket": clientTLS()} {
+				raw = c.data()
+				c.do("RETR f", "150 *")
+				d = tls.Client(raw, cfg)
+				_ = d.Handshake()
+				if got, err := io.ReadAll(d); err == nil || len(got) > 0 {
+					t.Errorf("%s: got %d bytes, %v", who, len(got), err)
+				}
+				c.expect("522 *resume*")
+			}
+		})
+	}
+}
+
+func TestPreferredTakesUnboundDataConnections(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{TLS: serverTLS(t), Resumption: ftp.ResumptionPreferred})
+	f.tree.put(t, "f", "x")
+	c := f.dial(t).secure().login().private()
+	raw := c.data()
+	c.do("RETR f", "150 *")
+	if got, err := io.ReadAll(dataTLS(t, raw, clientTLS())); err != nil || string(got) != "x" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_ = raw.Close()
+	c.expect("226 *")
+	if !strings.Contains(f.log.String(), "unbound data connection") {
+		t.Error("it is not in the log")
+	}
+}
+
+// D34: a bare FIN on TLS is not the end of the file.
+func TestD34TruncatedUpload(t *testing.T) {
+	t.Parallel()
+	for _, allow := range []bool{false, true} {
+		f := start(t, nil, ftp.Config{TLS: serverTLS(t), AllowTruncatedUploads: allow})
+		c := f.dial(t).secure().login().private()
+		c.do("TYPE I", "200 *")
+		raw := c.data()
+		c.do("STOR half", "150 *")
+		d := dataTLS(t, raw, c.tls)
+		_, _ = io.WriteString(d, "half a file")
+		_ = raw.(*net.TCPConn).CloseWrite()
+		if allow {
+			c.expect("226 *")
+			continue
+		}
+		c.expect("426 *close_notify*")
+		if f.tree.has("half") {
+			t.Error("the cut upload is visible")
+		}
+		c.do("SIZE half", "213 11") // resumable
+	}
+}
+
+// D2: a stranger at the passive port gets nothing, and the peer still gets its file.
+func TestD02StrangerAtThePassivePort(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	f.tree.put(t, "f", "content")
+	c := f.dial(t).login()
+	at := c.epsv()
+	stranger := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	s, err := stranger.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c.send("RETR f\r\n")
+	_ = s.SetDeadline(time.Now().Add(5 * time.Second))
+	if got, _ := io.ReadAll(s); len(got) != 0 {
+		t.Errorf("the stranger got %q", got)
+	}
+	own, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	c.expect("150 *")
+	if got, _ := io.ReadAll(own); string(got) != "content" {
+		t.Errorf("got %q", got)
+	}
+	_ = own.Close()
+	c.expect("226 *")
+}
+
+func TestActive(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	f.tree.put(t, "f", "content")
+	c := f.dial(t).login()
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	port := ln.Addr().(*net.TCPAddr).Port
+	_, control, _ := net.SplitHostPort(f.addr)
+	for i, command := range []string{
+		"PORT 127,0,0,1," + itoa(port>>8) + "," + itoa(port&255), "EPRT |1|127.0.0.1|" + itoa(port) + "|", "EPRT !1!127.0.0.1!" + itoa(port) + "!",
+	} {
+		c.do(command, "200 *")
+		c.send("RETR f\r\n")
+		_ = ln.SetDeadline(time.Now().Add(5 * time.Second))
+		d, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 && itoa(d.RemoteAddr().(*net.TCPAddr).Port+1) != control {
+			t.Logf("source port %s is not below %s: it was taken", d.RemoteAddr(), control)
+		}
+		if got, _ := io.ReadAll(d); string(got) != "content" {
+			t.Errorf("%s: got %q", command, got)
+		}
+		_ = d.Close()
+		c.expect("150 *")
+		c.expect("226 *")
+	}
+	_ = ln.Close()
+	c.do("PORT 127,0,0,1,"+itoa(port>>8)+","+itoa(port&255), "200 *")
+	c.do("RETR f", "425 *")
+}
+
+// D17: ABOR is answered at once: while bytes move, and while the data connection
+// is awaited, NOOP before it or not.
+func TestD17Abort(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	f.tree.put(t, "big", strings.Repeat("x", 30<<20))
+	c := f.dial(t).login()
+	c.do("TYPE I", "200 *")
+
+	c.epsv()
+	c.send("RETR big\r\n")
+	c.do("NOOP", "200 *")
+	c.do("STAT", "211-*RETR in progress*")
+	c.send("ABOR\r\n")
+	c.expect("426 *")
+	c.expect("226 *")
+
+	d := c.data()
+	c.do("RETR big", "150 *")
+	c.do("NOOP", "200 *")
+	c.send("PWD\r\n\xff\xf4\xf2ABOR\r\n") // PWD waits, ABOR does not
+	c.expect("426 *")
+	c.expect("226 *")
+	c.expect("257 *")
+	if got, err := io.ReadAll(d); err == nil {
+		t.Errorf("the client took %d bytes for a whole file", len(got))
+	}
+
+	d = c.data()
+	c.do("STOR part", "150 *")
+	_, _ = io.WriteString(d, "some bytes")
+	waitFor(t, func() bool { i, err := f.parts(t, "part"); return err == nil && i == 10 })
+	c.do("ABOR", "426 *")
+	c.expect("226 *")
+	if f.tree.has("part") {
+		t.Error("an aborted upload is visible")
+	}
+	c.do("SIZE part", "213 10")
+	c.do("REST 10", "350 *")
+	c.stor("STOR part", " and more", "226 *")
+	if got := f.tree.get(t, "part"); got != "some bytes and more" {
+		t.Errorf("resumed: %q", got)
+	}
+	c.do("QUIT", "221 *")
+}
+
+// QUIT during a transfer lets it finish.
+func TestQuitDuringTransfer(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	c := f.dial(t).login()
+	d := c.data()
+	c.do("STOR f", "150 *")
+	c.send("QUIT\r\n")
+	_, _ = io.WriteString(d, "content")
+	_ = d.Close()
+	c.expect("226 *")
+	c.expect("221 *")
+	c.closed()
+	if got := f.tree.get(t, "f"); got != "content" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A client that dies in mid-upload closes both connections; what came is not a file.
+func TestLostControlConnectionAbortsUpload(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	c := f.dial(t).login()
+	d := c.data()
+	c.do("STOR f", "150 *")
+	_, _ = io.WriteString(d, "half")
+	_ = c.conn.Close()
+	waitFor(t, func() bool {
+		e := f.core.Record.Events(session.EventFile)
+		return len(e) == 2 && e[1].Outcome == session.OutcomeFailed
+	})
+	if f.tree.has("f") {
+		t.Error("half an upload is visible")
+	}
+}
+
+// Promise 5: 226 only after the commit.
+func TestFailedCommitIsNot226(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		err  error
+		want string
+	}{{session.ErrNoSpace, "452 *"}, {session.ErrQuota, "552 *"}, {errors.New("disk on fire at /srv/x"), "451 Requested action aborted: local error."}} {
+		f := start(t, nil, ftp.Config{})
+		f.tree.commit = c.err
+		cl := f.dial(t).login()
+		cl.stor("STOR f", "x", c.want)
+		if f.tree.has("f") {
+			t.Error("the file is visible")
+		}
+	}
+}
+
+// D15: opening ports in turns leaves none behind.
+func TestD15PortsAreClosedOnTheNext(t *testing.T) {
+	t.Parallel()
+	ports, err := ftp.NewPassivePorts(47100, 47101)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := start(t, nil, ftp.Config{PassivePorts: ports, TLS: serverTLS(t)})
+	c := f.dial(t).login()
+	for range 50 {
+		at := c.epsv()
+		c.do("PORT 127,0,0,1,200,1", "200 *")
+		if conn, err := net.Dial("tcp", at); err == nil {
+			_ = conn.Close()
+			t.Fatalf("%s is still open", at)
+		}
+		c.do("PASV", "227 Entering Passive Mode (127,0,0,1,183,*).")
+	}
+	c.do("USER alice", "331 *") // gives the port back
+	c.do("PASS right", "230 *")
+	d := f.dial(t).login()
+	c.epsv()
+	d.epsv()
+	e := f.dial(t).login()
+	e.do("EPSV", "425 *")
+	e.do("PASV", "425 *")
+	c.do("QUIT", "221 *")
+	_ = c.conn.Close()
+	waitFor(t, func() bool { e.send("EPSV\r\n"); return strings.HasPrefix(e.reply(), "229") })
+}
+
+// D16: a passive port that nobody uses is given back.
+func TestD16UnusedPassivePortIsClosed(t *testing.T) {
+	t.Parallel()
+	ports, err := ftp.NewPassivePorts(47110, 47110)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := start(t, nil, ftp.Config{PassivePorts: ports, DataTimeout: 50 * time.Millisecond})
+	c, d := f.dial(t).login(), f.dial(t).login()
+	c.epsv()
+	waitFor(t, func() bool { d.send("EPSV\r\n"); return strings.HasPrefix(d.reply(), "229") })
+	c.do("LIST", "425 *")
+}
+
+// D14: no peer is waited for without end.
+func TestD14Deadlines(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{TLS: serverTLS(t), DataTimeout: 60 * time.Millisecond, TransferStall: 60 * time.Millisecond})
+	f.tree.put(t, "big", strings.Repeat("x", 30<<20))
+	c := f.dial(t).login()
+	c.do("TYPE I", "200 *")
+	c.epsv()
+	c.do("RETR big", "425 *")
+	c.data()
+	c.do("STOR f", "150 *")
+	c.expect("426 Transfer stalled*")
+	c.data()
+	c.do("RETR big", "150 *")
+	c.expect("426 Transfer stalled*")
+
+	s := f.dial(t).secure().login().private()
+	s.data()
+	s.do("RETR big", "150 *")
+	s.expect("522 *handshake*")
+
+	implicit := start(t, nil, ftp.Config{TLS: serverTLS(t), Implicit: true, LoginGrace: 60 * time.Millisecond})
+	silent := implicit.dialSilent(t)
+	silent.closed()
+	waitFor(t, func() bool { return len(implicit.core.Record.Events(session.EventConnection)) == 1 })
+	if e := implicit.core.Record.Events(session.EventConnection)[0]; e.Outcome != session.OutcomeHandshakeFailed {
+		t.Errorf("got %s", sessiontest.String(e))
+	}
+}
+
+// D12: implicit TLS is a property of the connection.
+func TestImplicitTLS(t *testing.T) {
+	t.Parallel()
+	f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t), Implicit: true})
+	f.tree.put(t, "f", "x")
+	c := f.dialSilent(t)
+	c.handshake()
+	c.expect("220 *")
+	c.login()
+	c.do("AUTH TLS", "534 *")
+	raw := c.data() // private from the start
+	c.do("RETR f", "150 *")
+	if got, err := io.ReadAll(dataTLS(t, raw, c.tls)); err != nil || string(got) != "x" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_ = raw.Close()
+	c.expect("226 *")
+	bad := ftp.New(ftp.Config{Implicit: true})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bad.Serve(t.Context(), ln); err == nil || !strings.Contains(err.Error(), "implicit TLS") {
+		t.Errorf("Serve without a certificate: %v", err)
+	}
+}
+
+// ALPACA, CVE-2021-3618: a foreign protocol in ALPN fails the handshake.
+func TestForeignALPNIsRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{TLS: serverTLS(t)})
+	for proto, fine := range map[string]bool{"http/1.1": false, "ftp": true} {
+		c := f.dial(t)
+		c.do("AUTH TLS", "234 *")
+		c.tls.NextProtos = []string{proto}
+		err := tls.Client(c.conn, c.tls).Handshake()
+		if fine != (err == nil) {
+			t.Errorf("%s: %v", proto, err)
+		}
+	}
+}
+
+// ALLO is the moment to learn that there is no room.
+func TestAlloChecksSpace(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	f.tree.space = 1000
+	c := f.dial(t).login()
+	c.do("ALLO 1000", "200 *")
+	c.do("ALLO 1001", "552 *")
+}
+
+func TestStou(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	c := f.dial(t).login()
+	d := c.data()
+	name, _ := strings.CutPrefix(c.do("STOU", "150 FILE: upload.*"), "150 FILE: ")
+	_, _ = io.WriteString(d, "x")
+	_ = d.Close()
+	c.expect("226 *")
+	if got := f.tree.get(t, name); got != "x" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A panic in a transfer ends that connection only, and the upload with it.
+func TestPanicInTransfer(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{})
+	f.tree.put(t, "f", "x")
+	f.tree.open = func(file storage.File) storage.File { return panicking{file} }
+	c := f.dial(t).login()
+	d := c.data()
+	c.do("RETR f", "150 *")
+	c.expect("451 *")
+	c.expect("421 *")
+	c.closed()
+	_ = d.Close()
+	f.dial(t).login().do("NOOP", "200 *")
+	if got := f.outcomes(); len(got) != 1 || got[0] != "read failed /f" {
+		t.Errorf("events %q", got)
+	}
+	if strings.Contains(f.log.String(), "right") {
+		t.Error("the password is in the log")
+	}
+}
+
+type panicking struct{ storage.File }
+
+func (panicking) OS() *os.File                      { return nil }
+func (panicking) ReadAt([]byte, int64) (int, error) { panic("boom") }
+
+func waitFor(t *testing.T, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// parts is how much of an upload lies in the tree.
+func (f *fixture) parts(t *testing.T, name string) (int64, error) {
+	t.Helper()
+	i, err := f.tree.parts.Stat(partName(name))
+	if err != nil {
+		return 0, err
+	}
+	return i.Size(), nil
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
