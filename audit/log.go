@@ -81,8 +81,9 @@ type entry struct {
 	body []byte // as encodeBody makes it; nil for a wait without an event
 	at   time.Time
 	done chan error // nil if nobody waits
-	// checkpoint asks for a checkpoint, whose body is known only in its place.
-	checkpoint bool
+	// late asks for an event whose body is known only in its place: Checkpoint, or
+	// Start, which quotes the last one.
+	late session.Verb
 	// own marks what the log adds itself: it holds no room of the queue.
 	own bool
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"gateway/session"
 )
@@ -32,7 +33,7 @@ func (l *Log) resume(ctx context.Context) error {
 		}
 		gaps = append(gaps, gap...)
 	}
-	work := l.entries(append(gaps, l.w.event(session.Start, l.w.stated))...)
+	work := append(l.entries(gaps...), entry{at: time.Now(), own: true, late: session.Start})
 	for len(work) > 0 {
 		if _, err := l.w.ready(); err != nil {
 			return err

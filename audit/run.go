@@ -19,7 +19,7 @@ func (l *Log) run() {
 		case <-l.wake:
 		case at := <-checkpoint.C:
 			if l.w.proven < l.w.tree.size {
-				last = []entry{{at: at, own: true, checkpoint: true}}
+				last = []entry{{at: at, own: true, late: session.Checkpoint}}
 			}
 		}
 		if l.drain(last) {
@@ -92,7 +92,7 @@ func (l *Log) fail(work []entry, err error) {
 			e.done <- unavailable(err)
 			freed += e.charged()
 		}
-		return e.done != nil || e.checkpoint
+		return e.done != nil || e.late != ""
 	})
 	l.keep(kept)
 	l.mu.Lock()
@@ -113,7 +113,7 @@ func (l *Log) postpone(work []entry) []entry {
 			l.mu.Lock()
 			l.free(e.charged())
 			l.mu.Unlock()
-		} else if !e.checkpoint {
+		} else if e.late == "" {
 			kept = append(kept, e)
 		}
 	}
@@ -176,7 +176,7 @@ func (l *Log) become(s state, err error) {
 
 // closingEntries are the last lines: the stop and a checkpoint over everything.
 func (l *Log) closingEntries() []entry {
-	return append(l.entries(l.w.event(session.Stop, "")), entry{at: time.Now(), own: true, checkpoint: true})
+	return append(l.entries(l.w.event(session.Stop, "")), entry{at: time.Now(), own: true, late: session.Checkpoint})
 }
 
 // entries encodes events that the log makes itself; they are known to encode.

@@ -208,8 +208,7 @@ func (w *writer) write(batch []entry) (n int, err error) {
 	}
 	prove := func(at time.Time) bool {
 		hash := t.checkpoint()
-		body, err := encodeBody(w.event(session.Checkpoint, hash))
-		if err != nil || !put(at, body) {
+		if !put(at, w.body(session.Checkpoint, hash)) {
 			return false
 		}
 		stated, proven = hash, t.size
@@ -221,8 +220,10 @@ func (w *writer) write(batch []entry) (n int, err error) {
 	for _, e := range batch {
 		ok := true
 		switch {
-		case e.checkpoint:
+		case e.late == session.Checkpoint:
 			ok = proven == t.size || prove(e.at)
+		case e.late == session.Start:
+			ok = put(e.at, w.body(session.Start, stated))
 		case e.body != nil:
 			ok = put(e.at, e.body)
 		}
@@ -269,6 +270,15 @@ func (w *writer) flush(b []byte) error {
 // event is an event of the record about itself.
 func (w *writer) event(verb session.Verb, hash string) session.Event {
 	return session.Event{Node: w.node, Event: session.EventAudit, Verb: verb, Hash: hash}
+}
+
+// body encodes such an event. It has nothing that does not encode.
+func (w *writer) body(verb session.Verb, hash string) []byte {
+	b, err := encodeBody(w.event(verb, hash))
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 func isCheckpoint(e session.Event) bool {
