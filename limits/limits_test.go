@@ -1,0 +1,427 @@
+package limits
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gateway/session"
+)
+
+func peer(addr string) session.Peer {
+	return session.Peer{Protocol: session.FTP, Remote: netip.AddrPortFrom(netip.MustParseAddr(addr), 40000)}
+}
+
+func mustNew(t testing.TB, cfg Config) *Limits {
+	t.Helper()
+	l, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func mustAdmit(t *testing.T, l *Limits, addr string) session.Admission {
+	t.Helper()
+	a, err := l.Admit(peer(addr))
+	if err != nil {
+		t.Fatalf("admit %s: %v", addr, err)
+	}
+	return a
+}
+
+// refused checks that err is a refusal for what names, and a ban or not.
+func refused(t *testing.T, err error, what string, ban bool) {
+	t.Helper()
+	if !errors.Is(err, session.ErrTooMany) || errors.Is(err, session.ErrBanned) != ban || !strings.Contains(err.Error(), what) {
+		t.Errorf("got %v, want a refusal with %q, ban %v", err, what, ban)
+	}
+}
+
+func TestAdmit(t *testing.T) {
+	t.Parallel()
+	l := mustNew(t, Config{MaxConnections: 5, MaxPerSource: 3, MaxUnauthenticated: 4, MaxUnauthenticatedPerSource: 2})
+	a1 := mustAdmit(t, l, "192.0.2.1")
+	a2 := mustAdmit(t, l, "::ffff:192.0.2.1")
+	_, err := l.Admit(peer("192.0.2.1"))
+	refused(t, err, "without a login from this source", false)
+	a1.LoggedIn()
+	a1.LoggedIn()
+	mustAdmit(t, l, "192.0.2.1")
+	a2.LoggedIn()
+	_, err = l.Admit(peer("192.0.2.1"))
+	refused(t, err, "connections from this source", false)
+
+	b1 := mustAdmit(t, l, "2001:db8::1")
+	mustAdmit(t, l, "2001:db8::ffff:2")
+	_, err = l.Admit(peer("2001:db8:0:0:9::3")) // the same /64
+	refused(t, err, "connections", false)
+	_, err = l.Admit(peer("198.51.100.1"))
+	refused(t, err, "connections", false)
+	b1.Release()
+	b1.Release()
+	b1.LoggedIn()
+	if got, want := l.Counts(), (Counts{Connections: 4, Unauthenticated: 2, Sources: 2}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	mustAdmit(t, l, "198.51.100.1")
+}
+
+func TestUnauthenticatedInAll(t *testing.T) {
+	t.Parallel()
+	l := mustNew(t, Config{MaxUnauthenticated: 2})
+	a := mustAdmit(t, l, "192.0.2.1")
+	mustAdmit(t, l, "192.0.2.2")
+	_, err := l.Admit(peer("192.0.2.3"))
+	refused(t, err, "connections without a login", false)
+	a.LoggedIn()
+	mustAdmit(t, l, "192.0.2.3")
+}
+
+func TestEnter(t *testing.T) {
+	t.Parallel()
+	l := mustNew(t, Config{MaxSessionsPerUser: 2})
+	leave, err := l.Enter("alice")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Enter("alice"); err != nil {
+		t.Fatal(err)
+	}
+	_, err = l.Enter("alice")
+	refused(t, err, "sessions", false)
+	if _, err := l.Enter("bob"); err != nil {
+		t.Errorf("bob: got %v, want nil", err)
+	}
+	leave()
+	leave()
+	if _, err := l.Enter("alice"); err != nil {
+		t.Errorf("after one left: got %v, want nil", err)
+	}
+	_, err = l.Enter("alice")
+	refused(t, err, "sessions", false)
+}
+
+// What is counted comes back to zero whatever the order and however often each
+// step is made.
+func TestCountsReturnToZero(t *testing.T) {
+	t.Parallel()
+	l := mustNew(t, Config{MaxConnections: 50, MaxUnauthenticated: 40, MaxPerSource: 10})
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(worker)))
+			var open []session.Admission
+			for range 3000 {
+				switch random.IntN(4) {
+				case 0, 1:
+					if a, err := l.Admit(peer(fmt.Sprintf("192.0.2.%d", random.IntN(9)))); err == nil {
+						open = append(open, a)
+					}
+				case 2:
+					if len(open) > 0 {
+						open[random.IntN(len(open))].LoggedIn()
+					}
+				default:
+					if len(open) > 0 {
+						i := random.IntN(len(open))
+						open[i].Release()
+						if random.IntN(2) == 0 {
+							open = append(open[:i], open[i+1:]...)
+						}
+					}
+				}
+				if c := l.Counts(); c.Unauthenticated < 0 || c.Unauthenticated > c.Connections || c.Connections > 50 {
+					t.Errorf("got %+v", c)
+				}
+			}
+			for _, a := range open {
+				a.Release()
+			}
+		})
+	}
+	wg.Wait()
+	if got := l.Counts(); got != (Counts{}) {
+		t.Errorf("got %+v, want nothing", got)
+	}
+}
+
+func TestPenalties(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := mustNew(t, Config{})
+		p := peer("192.0.2.1")
+		l.Offend(p, "alice", session.WrongProof)
+		l.Offend(p, "alice", session.UnknownUser)
+		mustAdmit(t, l, "192.0.2.1").Release()
+		l.Offend(p, "alice", session.WrongProof)
+		_, err := l.Admit(p)
+		refused(t, err, "banned", true)
+		refused(t, l.Guess(p, "alice"), "banned", true)
+		mustAdmit(t, l, "192.0.2.2").Release() // the neighbour
+
+		bans := l.Bans()
+		if len(bans) != 1 || bans[0].Source.String() != "192.0.2.1/32" || bans[0].Reason != "2 wrong proof, 1 unknown user" ||
+			!bans[0].Until.Equal(time.Now().Add(15*time.Second)) || bans[0].Manual {
+			t.Errorf("got %+v", bans)
+		}
+		time.Sleep(14 * time.Second)
+		_, err = l.Admit(p)
+		refused(t, err, "banned", true) // until nothing is owed
+		time.Sleep(time.Second)
+		mustAdmit(t, l, "192.0.2.1").Release()
+		if bans := l.Bans(); len(bans) != 0 {
+			t.Errorf("got %+v, want none", bans)
+		}
+	})
+}
+
+func TestPenaltyHasAMaximum(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := mustNew(t, Config{})
+		for range 100 {
+			l.Offend(peer("192.0.2.1"), "", session.Crash)
+		}
+		time.Sleep(10*time.Minute - time.Nanosecond)
+		_, err := l.Admit(peer("192.0.2.1"))
+		refused(t, err, "banned", true)
+		time.Sleep(time.Nanosecond)
+		mustAdmit(t, l, "192.0.2.1").Release()
+	})
+}
+
+// A device that retries a stale password every minute is never banned.
+func TestSlowOffenderIsNotBanned(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := mustNew(t, Config{})
+		for range 60 {
+			l.Offend(peer("192.0.2.1"), "scanner", session.WrongProof)
+			mustAdmit(t, l, "192.0.2.1").Release()
+			time.Sleep(time.Minute)
+		}
+	})
+}
+
+// Sources that change their address within a network are banned with it, save
+// those from which somebody has logged in.
+func TestWiderNetworks(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, format, wide, neighbour, known, outside string }{
+		{"IPv4", "192.0.2.%d", "192.0.2.0/26", "192.0.2.60", "192.0.2.61", "192.0.2.64"},
+		{"IPv6", "2001:db8:7:%x::1", "2001:db8:7::/48", "2001:db8:7:fff::1", "2001:db8:7:ffe::9", "2001:db8:8::1"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l := mustNew(t, Config{})
+				l.Succeeded(peer(tc.known), "alice")
+				for i := range 12 {
+					l.Offend(peer(fmt.Sprintf(tc.format, i)), "", session.UnknownUser)
+				}
+				bans := l.Bans()
+				if len(bans) != 1 || bans[0].Source.String() != tc.wide || bans[0].Offences[session.UnknownUser] != 12 {
+					t.Errorf("got %+v, want %s", bans, tc.wide)
+				}
+				_, err := l.Admit(peer(tc.neighbour))
+				refused(t, err, "banned", true)
+				mustAdmit(t, l, tc.known)
+				mustAdmit(t, l, tc.outside)
+			})
+		})
+	}
+}
+
+func TestTrusted(t *testing.T) {
+	t.Parallel()
+	l := mustNew(t, Config{
+		MaxPerSource: 1, MaxUnauthenticatedPerSource: 1, MaxConnections: 3,
+		Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	})
+	p := peer("127.0.0.1")
+	for range 10 {
+		l.Offend(p, "alice", session.Crash)
+	}
+	for range 3 {
+		mustAdmit(t, l, "127.0.0.1")
+	}
+	_, err := l.Admit(p)
+	refused(t, err, "connections", false)
+	if bans := l.Bans(); len(bans) != 0 {
+		t.Errorf("got %+v, want none", bans)
+	}
+}
+
+// Strangers who guess at an account do not lock its owner out of places from
+// which the owner has logged in, nor the other way round.
+func TestGuessesAtOneAccount(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := mustNew(t, Config{})
+		home, away := peer("198.51.100.1"), peer("203.0.113.200")
+		l.Succeeded(home, "alice")
+		for i := range 10 {
+			stranger := peer(fmt.Sprintf("192.%d.0.1", i))
+			if err := l.Guess(stranger, "alice"); err != nil {
+				t.Fatalf("guess %d: got %v, want nil", i, err)
+			}
+			l.Offend(stranger, "alice", session.WrongProof)
+		}
+		refused(t, l.Guess(away, "alice"), "failed logins on this account", false)
+		if err := l.Guess(home, "alice"); err != nil {
+			t.Errorf("home: got %v, want nil", err)
+		}
+		if err := l.Guess(away, "bob"); err != nil {
+			t.Errorf("bob: got %v, want nil", err)
+		}
+		for range 10 {
+			l.Offend(home, "alice", session.WrongProof)
+			time.Sleep(30 * time.Second)
+		}
+		refused(t, l.Guess(home, "alice"), "failed logins", false)
+		time.Sleep(15 * time.Minute)
+		for _, p := range []session.Peer{home, away} {
+			if err := l.Guess(p, "alice"); err != nil {
+				t.Errorf("after the window: got %v, want nil", err)
+			}
+		}
+	})
+}
+
+// Whether a name exists must not be seen from its budget.
+func TestUnknownNamesAreCountedAlike(t *testing.T) {
+	t.Parallel()
+	l := mustNew(t, Config{})
+	for i := range 10 {
+		p := peer(fmt.Sprintf("192.%d.0.1", i))
+		l.Offend(p, "alice", session.WrongProof)
+		l.Offend(p, "ghost", session.UnknownUser)
+	}
+	away := peer("203.0.113.200")
+	refused(t, l.Guess(away, "alice"), "failed logins", false)
+	refused(t, l.Guess(away, "ghost"), "failed logins", false)
+	if err := l.Guess(away, ""); err != nil {
+		t.Errorf("no name: got %v, want nil", err)
+	}
+}
+
+func TestKnownPlacesAreForgotten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := mustNew(t, Config{})
+		home := peer("198.51.100.1")
+		l.Succeeded(home, "alice")
+		time.Sleep(90 * 24 * time.Hour)
+		for i := range 10 {
+			l.Offend(peer(fmt.Sprintf("192.%d.0.1", i)), "alice", session.WrongProof)
+		}
+		refused(t, l.Guess(home, "alice"), "failed logins", false)
+	})
+}
+
+// A flood of sources and names fills the tables and no more, and does not wash
+// out the one that owes most.
+func TestTablesAreBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million sources take some seconds")
+	}
+	t.Parallel()
+	l := mustNew(t, Config{})
+	worst := peer("198.51.100.1")
+	for range 10 {
+		l.Offend(worst, "", session.Crash)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range 1_000_000 {
+		var a netip.Addr
+		if i%2 == 0 {
+			a = netip.AddrFrom4([4]byte{byte(random.Uint32()), byte(random.Uint32()), byte(random.Uint32()), byte(random.Uint32())})
+		} else {
+			var b [16]byte
+			for j := range 8 {
+				b[j] = byte(random.Uint32())
+			}
+			a = netip.AddrFrom16(b)
+		}
+		p := session.Peer{Remote: netip.AddrPortFrom(a, 1)}
+		l.Offend(p, fmt.Sprint("u", i), session.UnknownUser)
+		if i%4 == 0 {
+			l.Succeeded(p, fmt.Sprint("u", i))
+		}
+	}
+	if got := l.Counts().Penalties; got > 6*maxPenalties {
+		t.Errorf("got %d penalties, want at most %d", got, 6*maxPenalties)
+	}
+	for name, got := range map[string]int{
+		"names": len(l.guesses.names.entries), "places": len(l.guesses.places.entries),
+		"known": len(l.guesses.known.entries), "sources": len(l.guesses.sources.entries),
+	} {
+		if got > maxPlaces {
+			t.Errorf("%s: got %d entries, want at most %d", name, got, maxPlaces)
+		}
+	}
+	_, err := l.Admit(worst)
+	refused(t, err, "banned", true)
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
+	_, err := New(Config{
+		MaxConnections: -1, GuessWindow: -1, PenaltyMax: time.Second,
+		Trusted: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/24"), {}, netip.MustParsePrefix("::ffff:1.2.3.4/128")},
+	})
+	if err == nil {
+		t.Fatal("got nil, want errors")
+	}
+	for _, want := range []string{"MaxConnections is -1", "GuessWindow", "PenaltyMax (1s)", "did you mean 192.0.2.0/24", "not a network", "IPv6 form"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want it to say %q", err, want)
+		}
+	}
+}
+
+func TestOffencesAreAllCounted(t *testing.T) {
+	t.Parallel()
+	if len(offences()) != offenceKinds {
+		t.Fatalf("got %d offences, want %d", len(offences()), offenceKinds)
+	}
+	for _, o := range offences() {
+		if Penalty(o) <= 0 {
+			t.Errorf("%s: got no penalty", o)
+		}
+	}
+}
+
+func BenchmarkAdmit(b *testing.B) {
+	l := mustNew(b, Config{})
+	p := peer("192.0.2.1")
+	b.ReportAllocs()
+	for b.Loop() {
+		a, err := l.Admit(p)
+		if err != nil {
+			b.Fatal(err)
+		}
+		a.Release()
+	}
+}
+
+func BenchmarkGuess(b *testing.B) {
+	l := mustNew(b, Config{})
+	for i := range 100_000 {
+		l.Offend(peer(fmt.Sprintf("10.%d.%d.1", i>>8&255, i&255)), fmt.Sprint("u", i), session.UnknownUser)
+	}
+	p := peer("192.0.2.1")
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Guess(p, "alice"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
