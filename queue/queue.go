@@ -142,6 +142,8 @@ type Queue struct {
 	wake    chan struct{} // buffered by one: something may be due
 	running atomic.Bool
 	buffers sync.Pool // of *[]byte, for drafts
+
+	attempted func() // for tests: called after each attempt; may be nil
 }
 
 // Open makes the queue that lies in db and cfg.Dir ready to accept. Nothing is

@@ -22,7 +22,7 @@ type record struct {
 	grown  chan struct{}
 }
 
-func newRecord() *record { return &record{grown: make(chan struct{}, 1000)} }
+func newRecord() *record { return &record{grown: make(chan struct{}, 10000)} }
 
 func (r *record) Commit(_ context.Context, e session.Event) error { return r.Append(e) }
 
@@ -43,10 +43,11 @@ func (r *record) all() []session.Event {
 // fixture is a queue with a clock of its own.
 type fixture struct {
 	*Queue
-	record *record
-	dir    string
-	mu     sync.Mutex
-	clock  time.Time
+	record  *record
+	dir     string
+	settled chan struct{} // one for each attempt that ended
+	mu      sync.Mutex
+	clock   time.Time
 }
 
 func (f *fixture) advance(d time.Duration) {
@@ -75,7 +76,7 @@ func openStore(tb testing.TB, dir string) *store.DB {
 func newQueue(tb testing.TB, route string, change func(*Config)) *fixture {
 	tb.Helper()
 	dir := tb.TempDir()
-	f := &fixture{record: newRecord(), dir: dir, clock: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
+	f := &fixture{record: newRecord(), dir: dir, settled: make(chan struct{}, 10000), clock: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}
 	cfg := Config{
 		Dir: filepath.Join(dir, "mail"), Hostname: "gw.example.com", MaildirDir: filepath.Join(dir, "maildirs"),
 		Recorder: f.record, MinFree: 1,
@@ -93,6 +94,7 @@ func newQueue(tb testing.TB, route string, change func(*Config)) *fixture {
 		tb.Fatal(err)
 	}
 	f.now = f.time
+	f.attempted = func() { f.settled <- struct{}{} }
 	return f
 }
 
@@ -123,10 +125,9 @@ func (f *fixture) wait(t *testing.T, n int) []session.Event {
 	return f.record.all()
 }
 
-// waitGone waits until the queue is empty.
+// waitList waits until n messages are left in the queue.
 func (f *fixture) waitList(t *testing.T, n int) []Item {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
 	for {
 		list, err := f.List(t.Context())
 		if err != nil {
@@ -135,10 +136,11 @@ func (f *fixture) waitList(t *testing.T, n int) []Item {
 		if len(list) == n {
 			return list
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-f.settled:
+		case <-time.After(20 * time.Second):
 			t.Fatalf("got %d messages in the queue, want %d: %+v", len(list), n, list)
 		}
-		time.Sleep(2 * time.Millisecond) // the store has no signal to wait for
 	}
 }
 

@@ -138,7 +138,12 @@ func (r *runner) attempt(d due) {
 	r.inFlight[d.id] = key
 	r.perRoute[key]++
 	go func() {
-		defer func() { r.done <- d.id }() // never blocks: there is room for every attempt
+		defer func() {
+			r.done <- d.id // never blocks: there is room for every attempt
+			if r.q.attempted != nil {
+				r.q.attempted()
+			}
+		}()
 		defer func() {
 			if v := recover(); v != nil {
 				r.q.cfg.Log.Error("panic while delivering", "id", d.id, "panic", v, "stack", string(debug.Stack()))
