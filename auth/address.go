@@ -20,11 +20,16 @@ func ParseAddress(text string) (string, error) {
 	if len(text) > maxAddressBytes {
 		return refuse("it is too long")
 	}
-	at := strings.LastIndexByte(text, '@')
+	for _, c := range []byte(text) {
+		if c <= ' ' || c > '~' { // also keeps lower case as long as it was
+			return refuse("it has a space, a control or a non-ASCII character in it")
+		}
+	}
+	lower := strings.ToLower(text)
+	at := strings.LastIndexByte(lower, '@')
 	if at < 0 {
 		return refuse("there is no @")
 	}
-	lower := strings.ToLower(text)
 	if reason := badLocal(lower[:at]); at > 0 && reason != "" {
 		return refuse(reason)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -275,7 +276,7 @@ func TestUnreadableHash(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := Open(t.Context(), a.db, Config{Budget: b})
+	again, err := Open(t.Context(), a.db, Config{Budget: b, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
