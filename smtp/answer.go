@@ -73,7 +73,11 @@ func (c *conn) answered(w *wire, line string) {
 	}
 	switch {
 	case code == 421:
-		_ = w.fail(c.causeOr(session.ErrProtocol), reply{})
+		cause := c.causeOr(session.ErrProtocol)
+		if line+"\r\n" == replyPanic.String() {
+			cause = session.ErrPanic // go-smtp recovered, and logs it after this reply
+		}
+		_ = w.fail(cause, reply{})
 		return
 	case w.last == "DATA" || w.last == "BDAT":
 		if strings.HasPrefix(line, "354") || line == "" {

@@ -34,3 +34,5 @@ type QueueFunc func() Draft
 
 // Draft calls f.
 func (f QueueFunc) Draft() Draft { return f() }
+
+var _ Draft = (*queue.Draft)(nil)

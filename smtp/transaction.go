@@ -95,8 +95,19 @@ func (c *conn) accept(ctx context.Context, content io.Reader) (id string, err er
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = op.End(ctx, err) }()
+	over := false
+	defer func() {
+		if !over { // a panic is passing: nothing was accepted
+			err = session.ErrPanic
+		}
+		err = op.End(ctx, err)
+	}()
+	id, err = c.enqueue(ctx, op, content)
+	over = true
+	return id, err
+}
 
+func (c *conn) enqueue(ctx context.Context, op *session.Op, content io.Reader) (id string, err error) {
 	draft := c.cfg.Queue.Draft()
 	defer draft.Discard()
 	counted := &counter{w: draft}
