@@ -160,13 +160,18 @@ func (g *Gate) append(e Event) {
 	}
 }
 
-// recordedName is the form in which a claimed name is written. A name that does
-// not exist is often a mistyped password, so only a keyed hash of it is.
+// recordedName is the form in which a claimed name is written.
 func (g *Gate) recordedName(user string, known bool) string {
 	if known || user == "" {
 		return user
 	}
-	mac := hmac.New(sha256.New, g.cfg.NameKey)
+	return UnknownName(g.cfg.NameKey, user)
+}
+
+// UnknownName is the form in which a name that does not exist is recorded. It is
+// often a mistyped password, so only a keyed hash of it is written.
+func UnknownName(key []byte, user string) string {
+	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(user))
 	return "unknown:" + hex.EncodeToString(mac.Sum(nil)[:8])
 }

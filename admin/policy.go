@@ -1,0 +1,99 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"gateway/policies"
+	"gateway/session"
+)
+
+// Question asks what the rules say of somebody who comes in some way.
+type Question struct {
+	User     string              `json:"user"`
+	Groups   *[]string           `json:"groups"` // nil: the account's own
+	Protocol session.Protocol    `json:"protocol"`
+	Channel  session.ChannelKind `json:"channel"`
+	Listener string              `json:"listener"`
+	From     netip.Addr          `json:"from"`
+	Method   session.Method      `json:"method"`
+	At       time.Time           `json:"at"` // zero: now
+}
+
+// policyExplain asks the rules in force; of a gateway that is not running, those
+// in the file.
+func (s *Service) policyExplain(ctx context.Context, in Question) (policies.Explanation, error) {
+	policy, err := s.policyInForce()
+	if err != nil {
+		return policies.Explanation{}, err
+	}
+	account, err := s.Accounts.Lookup(ctx, in.User)
+	if err != nil {
+		return policies.Explanation{}, err
+	}
+	request := session.Request{
+		Time: in.At, Listener: in.Listener, Protocol: in.Protocol, Remote: in.From, Channel: in.Channel,
+		User: in.User, Known: account.Known, Groups: account.Identity.Groups, Method: in.Method,
+	}
+	if in.Groups != nil { // as if there were such an account
+		request.Known, request.Groups = true, *in.Groups
+	}
+	if request.Time.IsZero() {
+		request.Time = time.Now().UTC()
+	}
+	return policy.Explain(request), nil
+}
+
+func (s *Service) policyInForce() (*policies.Policy, error) {
+	if s.Gate != nil {
+		if p, ok := s.Gate.Policy().(*policies.Policy); ok {
+			return p, nil
+		}
+	}
+	return s.Rules.Load()
+}
+
+// Policy is a request to put rules in force.
+type Policy struct {
+	Name   string `json:"name"` // of the file they come from, for messages
+	Source string `json:"source"`
+}
+
+// Applied is what came into force.
+type Applied struct {
+	Before   string             `json:"before,omitempty"` // hash
+	Hash     string             `json:"hash"`
+	Warnings []policies.Warning `json:"warnings,omitempty"`
+	Running  bool               `json:"running"` // in force now, not only at the next start
+}
+
+// policyApply checks rules, makes them the policy file, and puts them in force.
+// Rules that are not right leave everything as it was.
+func (s *Service) policyApply(ctx context.Context, in Policy) (Applied, error) {
+	policy, err := s.Rules.Parse([]byte(in.Source), in.Name)
+	if err != nil {
+		return Applied{}, err
+	}
+	out := Applied{Hash: policy.Hash(), Warnings: policy.Warnings(), Running: s.Node != nil}
+	if old, err := s.policyInForce(); err == nil {
+		out.Before = old.Hash()
+	}
+	e := session.Event{Event: session.EventPolicy, Protocol: session.CLI, User: actor(ctx), Verb: verbApply, Hash: out.Hash, Before: out.Before, Outcome: session.OutcomeBegun}
+	if err := s.Recorder.Commit(ctx, e); err != nil {
+		return Applied{}, fmt.Errorf("nothing was changed, because it cannot be recorded: %w", err)
+	}
+	if err := s.Rules.Install([]byte(in.Source)); err != nil {
+		return Applied{}, err
+	}
+	if s.Node == nil {
+		return out, nil
+	}
+	// Read again from where it lies, so that what is in force and what its messages
+	// name is the file of the next start.
+	if policy, err = s.Rules.Load(); err != nil {
+		return Applied{}, err
+	}
+	return out, s.Node.Use(ctx, policy)
+}

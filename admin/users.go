@@ -1,0 +1,181 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+
+	"gateway/auth"
+	"gateway/queue"
+	"gateway/session"
+)
+
+// User is an account as it is shown.
+type User = auth.Info
+
+// Name is a request about one account.
+type Name struct {
+	Name string `json:"name"`
+}
+
+// NewUser is a request to make an account. An empty password means none: the
+// account needs a key.
+type NewUser struct {
+	Name     string   `json:"name"`
+	Groups   []string `json:"groups"`
+	Route    string   `json:"route"`
+	Password string   `json:"password"`
+}
+
+// UserUpdate changes what is not nil.
+type UserUpdate struct {
+	Name   string    `json:"name"`
+	Groups *[]string `json:"groups"`
+	Route  *string   `json:"route"`
+}
+
+// Passwd sets a password.
+type Passwd struct {
+	Name     string `json:"name"`
+	Password string `json:"password"`
+}
+
+// NameValue is a request about one thing of an account: a key file's content, a
+// fingerprint, an address.
+type NameValue struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// change records a change of an account, makes it, and returns the account as
+// it is afterwards.
+func (s *Service) change(ctx context.Context, verb session.Verb, object string, do func() (auth.Change, error)) (User, error) {
+	var after *User
+	err := s.record(ctx, verb, object, func() (any, any, error) {
+		c, err := do()
+		after = c.After
+		return c.Before, c.After, err
+	})
+	if err != nil || after == nil {
+		return User{}, err
+	}
+	return *after, nil
+}
+
+// end ends the sessions of an account that changed so that they may no longer
+// go on.
+func (s *Service) end(user string) {
+	if s.Gate != nil {
+		s.Gate.Revoke(user)
+	}
+}
+
+func checkRoute(route string) error {
+	if route == "" {
+		return nil
+	}
+	if _, err := queue.ParseRoute(route); err != nil {
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	}
+	return nil
+}
+
+func (s *Service) userAdd(ctx context.Context, in NewUser) (User, error) {
+	if err := checkRoute(in.Route); err != nil {
+		return User{}, err
+	}
+	return s.change(ctx, verbAdd, "user "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.Add(ctx, in.Name, auth.New{Groups: in.Groups, Route: in.Route, Password: session.NewSecret(in.Password)})
+	})
+}
+
+func (s *Service) userList(ctx context.Context, _ Nothing) ([]User, error) {
+	list, err := s.Accounts.List(ctx)
+	if list == nil {
+		list = []User{}
+	}
+	return list, err
+}
+
+func (s *Service) userShow(ctx context.Context, in Name) (User, error) {
+	return s.Accounts.Show(ctx, in.Name)
+}
+
+func (s *Service) userSet(ctx context.Context, in UserUpdate) (User, error) {
+	if in.Route != nil {
+		if err := checkRoute(*in.Route); err != nil {
+			return User{}, err
+		}
+	}
+	return s.change(ctx, verbSet, "user "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.Set(ctx, in.Name, auth.Update{Groups: in.Groups, Route: in.Route})
+	})
+}
+
+// userPasswd also ends the account's sessions: whoever held the old password is
+// out.
+func (s *Service) userPasswd(ctx context.Context, in Passwd) (User, error) {
+	if in.Password == "" {
+		return User{}, fmt.Errorf("%w: the password is empty", ErrUsage)
+	}
+	return s.change(ctx, verbPasswd, "user "+in.Name, func() (auth.Change, error) {
+		c, err := s.Accounts.SetPassword(ctx, in.Name, session.NewSecret(in.Password))
+		if err == nil {
+			s.end(in.Name)
+		}
+		return c, err
+	})
+}
+
+func (s *Service) userDisable(ctx context.Context, in Name) (User, error) {
+	return s.change(ctx, verbDisable, "user "+in.Name, func() (auth.Change, error) {
+		c, err := s.Accounts.Disable(ctx, in.Name)
+		if err == nil {
+			s.end(in.Name)
+		}
+		return c, err
+	})
+}
+
+func (s *Service) userEnable(ctx context.Context, in Name) (User, error) {
+	return s.change(ctx, verbEnable, "user "+in.Name, func() (auth.Change, error) { return s.Accounts.Enable(ctx, in.Name) })
+}
+
+func (s *Service) userRemove(ctx context.Context, in Name) (User, error) {
+	return s.change(ctx, session.Remove, "user "+in.Name, func() (auth.Change, error) {
+		c, err := s.Accounts.Remove(ctx, in.Name)
+		if err == nil {
+			s.end(in.Name)
+		}
+		return c, err
+	})
+}
+
+func (s *Service) keyAdd(ctx context.Context, in NameValue) (User, error) {
+	return s.change(ctx, verbAdd, "key of "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.AddKeys(ctx, in.Name, []byte(in.Value))
+	})
+}
+
+// keyRemove also ends the account's sessions: one of them may have come in by
+// that key.
+func (s *Service) keyRemove(ctx context.Context, in NameValue) (User, error) {
+	return s.change(ctx, session.Remove, "key of "+in.Name, func() (auth.Change, error) {
+		c, err := s.Accounts.RemoveKey(ctx, in.Name, in.Value)
+		if err == nil {
+			s.end(in.Name)
+		}
+		return c, err
+	})
+}
+
+func (s *Service) addressAdd(ctx context.Context, in NameValue) (User, error) {
+	return s.change(ctx, verbAdd, "address of "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.AddAddress(ctx, in.Name, in.Value)
+	})
+}
+
+func (s *Service) addressRemove(ctx context.Context, in NameValue) (User, error) {
+	return s.change(ctx, session.Remove, "address of "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.RemoveAddress(ctx, in.Name, in.Value)
+	})
+}

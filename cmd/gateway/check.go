@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"gateway/admin"
+	"gateway/policies"
+)
+
+// checked is what check found good.
+type checked struct {
+	Config    string             `json:"config"`
+	Policy    string             `json:"policy"`
+	Hash      string             `json:"hash"`
+	Listeners []admin.Listener   `json:"listeners"`
+	Warnings  []policies.Warning `json:"warnings,omitempty"`
+	// Running says that a gateway runs on this state, so that ports and state were
+	// not tried.
+	Running bool `json:"running"`
+}
+
+func (c *cli) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "Say what 'run' would say, without running",
+		Long: `Read the configuration and the policy, open state, keys and certificates, and try
+every address, as 'gateway run' would. While a gateway runs on the same state, only
+the files are checked.`,
+		Example: "  gateway --config /etc/gateway/gateway.hcl check", Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := c.loadConfig()
+			if err != nil {
+				return err
+			}
+			p, err := rules{cfg}.Load()
+			if err != nil {
+				return err
+			}
+			out := checked{Config: cfg.File, Policy: cfg.Policy, Hash: p.Hash(), Warnings: p.Warnings()}
+			if client, err := admin.Dial(cmd.Context(), socketPath(cfg)); err == nil {
+				status, err := admin.Call[admin.Status](cmd.Context(), client, "node.status", admin.Nothing{})
+				if err := errors.Join(err, client.Close()); err != nil {
+					return err
+				}
+				out.Running, out.Listeners = true, status.Listeners
+			} else {
+				log := newLog(cfg.Log, c.stderr)
+				n, err := openNode(cmd.Context(), cfg, log)
+				if err != nil {
+					return err
+				}
+				out.Listeners = n.Status().Listeners
+				if err := n.close(); err != nil {
+					return err
+				}
+			}
+			return c.print(out, func(w io.Writer) { showChecked(w, out) })
+		},
+	}
+}
+
+func showChecked(w io.Writer, out checked) {
+	fmt.Fprintf(w, "configuration  %s is good\npolicy         %s is good\n", tilde(out.Config), tilde(out.Policy))
+	for _, l := range out.Listeners {
+		fmt.Fprintf(w, "listener       %-12s %-10s %s, tls %s\n", l.Name, l.Protocol, l.Address, l.TLS)
+	}
+	showWarnings(w, out.Warnings)
+	if out.Running {
+		fmt.Fprintln(w, "A gateway runs on this state now, so ports and state were not tried.")
+	}
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
+
+	"gateway/admin"
+	"gateway/audit"
+	"gateway/auth"
+	"gateway/certs"
+	"gateway/config"
+	"gateway/limits"
+	"gateway/queue"
+	"gateway/session"
+	"gateway/store"
+)
+
+// nameKey is the secret in the store that keys the hashes under which unknown
+// names are recorded.
+const (
+	nameKey     = "recorded-names"
+	nameKeySize = 32
+)
+
+// core is what a running gateway and a command without one share: the state,
+// under its lock.
+type core struct {
+	cfg *config.Config
+	log *slog.Logger
+
+	lock     *stateLock
+	db       *store.DB
+	accounts *auth.Accounts
+	limits   *limits.Limits
+	record   *audit.Log // opened by whoever writes to it
+	queue    *queue.Queue
+	nameKey  []byte // session.Config.NameKey
+}
+
+// openCore locks and opens the state. What was opened is closed again on an
+// error.
+func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *core, err error) {
+	c = &core{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	if c.lock, err = lockState(cfg.State); err != nil {
+		return nil, err
+	}
+	if c.db, err = store.Open(ctx, filepath.Join(cfg.State, "gateway.db")); err != nil {
+		return nil, err
+	}
+	if c.nameKey, err = c.db.Secret(ctx, nameKey, nameKeySize); err != nil {
+		return nil, fmt.Errorf("read the key of recorded names: %w", err)
+	}
+	bounds := cfg.Limits
+	bounds.File, bounds.Log = filepath.Join(cfg.State, "bans.json"), log
+	if c.limits, err = limits.New(bounds); err != nil {
+		return nil, fmt.Errorf("limits: %w", err)
+	}
+	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{Budget: limits.NewHashing(cfg.Hashing), Log: log}); err != nil {
+		return nil, err
+	}
+	mail := cfg.Mail
+	mail.Dir, mail.MaildirDir = filepath.Join(cfg.State, "mail"), filepath.Dir(cfg.File)
+	mail.Hostname, mail.Recorder, mail.Log = cfg.Hostname, lateRecorder{c}, log
+	if c.queue, err = queue.Open(ctx, c.db, mail); err != nil {
+		return nil, fmt.Errorf("open the mail queue: %w", err)
+	}
+	return c, nil
+}
+
+// lateRecorder records to the core's record, which is opened after the queue:
+// opening it leaves a record itself, which a command that only looks must not.
+type lateRecorder struct{ core *core }
+
+func (r lateRecorder) Commit(ctx context.Context, e session.Event) error {
+	if err := r.core.openRecord(ctx); err != nil {
+		return err
+	}
+	return r.core.record.Commit(ctx, e)
+}
+
+func (r lateRecorder) Append(e session.Event) error {
+	if err := r.core.openRecord(context.Background()); err != nil {
+		return err
+	}
+	return r.core.record.Append(e)
+}
+
+// openRecord opens the record for writing, once.
+func (c *core) openRecord(ctx context.Context) error {
+	if c.record != nil {
+		return nil
+	}
+	cfg := c.cfg.Audit
+	cfg.Dir, cfg.Node, cfg.Log = recordDir(c.cfg), c.cfg.Node, c.log
+	record, err := audit.Open(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("open the record: %w", err)
+	}
+	c.record = record
+	return nil
+}
+
+func recordDir(cfg *config.Config) string { return filepath.Join(cfg.State, "audit") }
+
+func (c *core) rules() rules { return rules{c.cfg} }
+
+// openKeys opens certificates and SSH host keys, and makes those that are
+// missing. The caller closes the certificates.
+func (c *core) openKeys(ctx context.Context) (*certs.Source, []ssh.Signer, error) {
+	cfg := c.cfg.Certificates
+	cfg.Hostname, cfg.Dir, cfg.Log = c.cfg.Hostname, filepath.Join(c.cfg.State, "keys"), c.log
+	source, err := certs.Open(ctx, cfg)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the certificates: %w", err)
+	}
+	keys, err := certs.HostKeys(cfg.Dir)
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("open the SSH host keys: %w", err), source.Close())
+	}
+	return source, keys, nil
+}
+
+// service is the core as commands see it; running is nil without a gateway.
+func (c *core) service(n *node) *admin.Service {
+	s := &admin.Service{
+		Accounts: c.accounts, Limits: c.limits, Queue: c.queue, Recorder: lateRecorder{c},
+		Rules: c.rules(), NameKey: c.nameKey, OpenKeys: c.openKeys,
+	}
+	if n != nil {
+		s.Node, s.Gate, s.Certificates, s.HostKeys = n, n.gate, n.certs, n.hostKeys
+	}
+	return s
+}
+
+func (c *core) close() error {
+	var errs []error
+	if c.record != nil {
+		errs = append(errs, c.record.Close())
+	}
+	if c.db != nil {
+		errs = append(errs, c.db.Close())
+	}
+	if c.lock != nil {
+		errs = append(errs, c.lock.release())
+	}
+	return errors.Join(errs...)
+}

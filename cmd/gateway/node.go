@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+
+	"gateway/admin"
+	"gateway/certs"
+	"gateway/config"
+	"gateway/ftp"
+	"gateway/policies"
+	"gateway/session"
+	"gateway/sftp"
+	"gateway/smtp"
+	"gateway/storage/local"
+	"gateway/transfer"
+)
+
+// A frontend serves one listener.
+type frontend interface {
+	Serve(ctx context.Context, ln net.Listener) error
+	Shutdown(ctx context.Context) error
+}
+
+// door is a listener with the front-end behind it.
+type door struct {
+	config.Listener
+	ln    net.Listener
+	front frontend
+}
+
+// node is a running gateway: everything of this process, wired together.
+type node struct {
+	*core
+	gate     *session.Gate
+	certs    *certs.Source
+	hostKeys []ssh.Signer
+	tree     local.Tree
+	doors    []door
+	control  net.Listener
+
+	background sync.WaitGroup
+	stop       context.CancelFunc // ends what runs in the background
+}
+
+// openNode opens everything that a running gateway needs, listeners included.
+// Nobody is served yet. What was opened is closed again on an error.
+func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *node, err error) {
+	c, err := openCore(ctx, cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	n = &node{core: c}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close())
+		}
+	}()
+	policy, err := c.rules().Load()
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.Storage.Path, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the accounts' files: %w", err)
+	}
+	n.tree = local.Tree{Base: cfg.Storage.Path, Config: cfg.Storage.Local}
+	for _, step := range []func() error{
+		func() (err error) { n.certs, n.hostKeys, err = n.openKeys(ctx); return err },
+		func() error { return n.openGate(ctx, policy) },
+		n.listen,
+	} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *node) openGate(ctx context.Context, policy *policies.Policy) error {
+	if err := n.openRecord(ctx); err != nil {
+		return err
+	}
+	cfg := n.cfg.Gate
+	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, policy, n.record, n.limits
+	cfg.NameKey, cfg.Log = n.nameKey, n.log
+	n.gate = session.NewGate(cfg)
+	return n.recordPolicy(ctx, policy)
+}
+
+// listen binds every listener, or none.
+func (n *node) listen() error {
+	passive, err := ftp.NewPassivePorts(n.cfg.Passive.Low, n.cfg.Passive.High)
+	if err != nil {
+		return fmt.Errorf("passive ports: %w", err)
+	}
+	var errs []error
+	for _, l := range n.cfg.Listeners {
+		ln, err := net.Listen("tcp", l.Address)
+		if err != nil {
+			errs = append(errs, listenError(l, err))
+			continue
+		}
+		n.doors = append(n.doors, door{Listener: l, ln: ln, front: n.frontend(l, passive)})
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	socket := filepath.Join(n.cfg.State, "control.sock")
+	if err := removeStale(socket); err != nil {
+		return err
+	}
+	old := unix.Umask(0o177) // nobody else may open the socket, from its first moment
+	control, err := net.Listen("unix", socket)
+	unix.Umask(old)
+	if err != nil {
+		return fmt.Errorf("make the control socket: %w", err)
+	}
+	n.control = control
+	return nil
+}
+
+// listenError says which listener, where, and what to do.
+func listenError(l config.Listener, err error) error {
+	advice := "see the address in gateway.hcl"
+	switch {
+	case errors.Is(err, unix.EADDRINUSE):
+		advice = "another program listens there: stop it, or give the listener another address in gateway.hcl"
+	case errors.Is(err, unix.EACCES):
+		advice = "ports below 1024 need CAP_NET_BIND_SERVICE: start it by deploy/gateway.service, or use the ports of 'gateway init --ports high'"
+	case errors.Is(err, unix.EADDRNOTAVAIL):
+		advice = "this host does not have that address"
+	}
+	if sys, ok := errors.AsType[*os.SyscallError](err); ok {
+		err = sys.Err
+	}
+	return fmt.Errorf("listener %q cannot listen on %s: %w; %s", l.Name, l.Address, err, advice)
+}
+
+// frontend makes the server of one listener.
+func (n *node) frontend(l config.Listener, passive *ftp.PassivePorts) frontend {
+	tlsConfig := n.certs.TLSConfig()
+	if l.TLS == config.TLSNone {
+		tlsConfig = nil
+	}
+	switch l.Protocol {
+	case session.FTP:
+		cfg := n.cfg.FTP
+		cfg.Gate, cfg.Name, cfg.Files, cfg.Log = n.gate, l.Name, n.files, n.log
+		cfg.TLS, cfg.Implicit, cfg.Hostname, cfg.PassivePorts = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname, passive
+		return ftp.New(cfg)
+	case session.SFTP:
+		cfg := n.cfg.SFTP
+		cfg.Gate, cfg.Name, cfg.Files, cfg.HostKeys, cfg.Log = n.gate, l.Name, n.files, n.hostKeys, n.log
+		return sftp.New(cfg)
+	default:
+		cfg := n.cfg.SMTP
+		cfg.Gate, cfg.Name, cfg.Protocol, cfg.Log = n.gate, l.Name, l.Protocol, n.log
+		cfg.Queue = smtp.QueueFunc(func() smtp.Draft { return n.queue.Draft() })
+		cfg.TLS, cfg.Implicit, cfg.Hostname = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname
+		return smtp.New(cfg)
+	}
+}
+
+// files opens the tree of whoever logged in.
+func (n *node) files(_ context.Context, s *session.Session) (*transfer.Files, error) {
+	fs, err := n.tree.Open(s.Identity().User)
+	if err != nil {
+		n.log.Error("open the account's folder", "user", s.Identity().User, "err", err)
+		return nil, err
+	}
+	return transfer.New(s, fs, n.cfg.Transfer), nil
+}
+
+// serve runs until ctx is done or a listener fails, then drains: no new
+// connections, idle ones are told, transfers may finish until cut is done or the
+// grace period is over.
+func (n *node) serve(ctx, cut context.Context) error {
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	n.stop = stop
+	service := n.service(n)
+	for name, task := range map[string]func(context.Context) error{
+		"certificates": func(ctx context.Context) error { n.certs.Run(ctx); return nil }, "queue": n.queue.Run, "storage": n.sweep,
+		"control": func(ctx context.Context) error { return service.Serve(ctx, n.control) },
+	} {
+		n.background.Go(func() {
+			if err := task(background); err != nil && background.Err() == nil {
+				n.log.Error("a part of the gateway ended", "part", name, "err", err)
+			}
+		})
+	}
+	failed := make(chan error, len(n.doors))
+	var serving sync.WaitGroup
+	for _, d := range n.doors {
+		serving.Go(func() {
+			err := d.front.Serve(context.WithoutCancel(ctx), d.ln)
+			if ctx.Err() == nil {
+				failed <- fmt.Errorf("listener %q ended: %w", d.Name, err)
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	n.drain(cut)
+	serving.Wait()
+	return err
+}
+
+// sweepInterval is how often the leftovers of interrupted uploads are looked for.
+const sweepInterval = time.Hour
+
+// sweep removes old leftovers of uploads, at once and then from time to time.
+func (n *node) sweep(ctx context.Context) error {
+	for {
+		removed, err := n.tree.Sweep(ctx)
+		if err != nil && ctx.Err() == nil {
+			n.log.Warn("sweep leftovers of uploads", "err", err)
+		}
+		if removed > 0 {
+			n.log.Info("removed leftovers of uploads", "count", removed)
+		}
+		select {
+		case <-time.After(sweepInterval):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// drain ends all connections.
+func (n *node) drain(cut context.Context) {
+	grace, cancel := context.WithTimeout(cut, n.cfg.ShutdownGrace)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, d := range n.doors {
+		wg.Go(func() {
+			if err := d.front.Shutdown(grace); err != nil {
+				n.log.Warn("connections were cut", "listener", d.Name, "err", err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// close closes what is open, the record last.
+func (n *node) close() error {
+	if n.stop != nil {
+		n.stop()
+		n.background.Wait()
+	}
+	var errs []error
+	for _, d := range n.doors {
+		_ = d.ln.Close()
+	}
+	if n.control != nil {
+		_ = n.control.Close()
+	}
+	if n.certs != nil {
+		errs = append(errs, n.certs.Close())
+	}
+	if n.gate != nil {
+		n.gate.Close()
+	}
+	return errors.Join(append(errs, n.core.close())...)
+}
+
+// Status implements admin.Node.
+func (n *node) Status() admin.Status {
+	status := admin.Status{Version: buildInfo().Version, PID: os.Getpid(), Node: n.cfg.Node, Policy: n.gate.Policy().Hash()}
+	for _, d := range n.doors {
+		status.Listeners = append(status.Listeners, admin.Listener{
+			Name: d.Name, Protocol: d.Protocol, Address: d.ln.Addr().String(), TLS: string(d.TLS),
+		})
+	}
+	return status
+}
+
+// Use implements admin.Node: p is in force for every connection from now on.
+func (n *node) Use(ctx context.Context, p *policies.Policy) error {
+	if err := n.recordPolicy(ctx, p); err != nil {
+		return err
+	}
+	n.gate.SetPolicy(p)
+	return nil
+}
+
+// recordPolicy records that p comes into force.
+func (n *node) recordPolicy(ctx context.Context, p *policies.Policy) error {
+	for _, w := range p.Warnings() {
+		n.log.Warn("policy", "warning", w.String())
+	}
+	return n.record.Commit(ctx, session.Event{Event: session.EventPolicy, Verb: "load", Hash: p.Hash(), Outcome: session.OutcomeDone})
+}
+
+// reload takes the policy and the certificates anew. What is wrong with either
+// leaves the old one in force and is returned.
+func (n *node) reload(ctx context.Context) error {
+	policy, err := n.rules().Load()
+	if err == nil {
+		err = n.Use(ctx, policy)
+	}
+	if certErr := n.certs.Reload(); certErr != nil {
+		err = errors.Join(err, fmt.Errorf("reload the certificates: %w", certErr))
+	}
+	return err
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gateway/admin"
+	"gateway/policies"
+	"gateway/session"
+)
+
+func (c *cli) policyCommand() *cobra.Command {
+	return group("policy", "The rules", "  gateway policy check\n  gateway policy explain --user alice --protocol ftp --channel plain --from 192.0.2.7",
+		c.policyCheck(), c.policyExplain(), c.policyApply(), c.policyFmt())
+}
+
+func (c *cli) policyCheck() *cobra.Command {
+	return &cobra.Command{
+		Use: "check [FILE]", Short: "Check the rules in FILE, or those of the configuration",
+		Example: "  gateway policy check\n  gateway policy check new-policy.hcl", Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := c.loadConfig()
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				cfg.Policy = args[0]
+			}
+			p, err := rules{cfg}.Load()
+			if err != nil {
+				return err
+			}
+			out := admin.Applied{Hash: p.Hash(), Warnings: p.Warnings()}
+			return c.print(out, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is good (%s)\n", tilde(cfg.Policy), p.Hash())
+				showWarnings(w, out.Warnings)
+			})
+		},
+	}
+}
+
+func showWarnings(w io.Writer, warnings []policies.Warning) {
+	for _, warning := range warnings {
+		fmt.Fprintf(w, "warning: %s\n", warning)
+	}
+}
+
+func (c *cli) policyExplain() *cobra.Command {
+	var user, protocol, channel, listener, from, method, at string
+	var groups []string
+	cmd := &cobra.Command{
+		Use: "explain", Short: "Say what the rules decide, by which statement, and what would be allowed",
+		Example: `  gateway policy explain --user alice --protocol ftp --channel plain --from 192.0.2.7
+  gateway policy explain --user scanner --protocol ftp --channel plain --from 10.20.0.9 --at 2027-07-01`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := admin.Question{User: user, Protocol: session.Protocol(protocol), Listener: listener, Method: session.Method(method)}
+			var err error
+			if q.From, err = netip.ParseAddr(from); err != nil {
+				return usage("--from %q is not an IP address", from)
+			}
+			if channel == "" {
+				channel = map[string]string{"sftp": "ssh"}[protocol]
+			}
+			if err := q.Channel.UnmarshalText([]byte(channel)); err != nil {
+				return usage("--channel: %v", err)
+			}
+			if err := oneOf("protocol", protocol, "ftp", "sftp", "submission", "relay"); err != nil {
+				return err
+			}
+			if err := oneOf("method", method, "", "password", "publickey", "keyboard-interactive"); err != nil {
+				return err
+			}
+			if q.At, err = parseAt(at); err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("group") {
+				q.Groups = &groups
+			}
+			e, err := ask[policies.Explanation](cmd.Context(), c, "policy.explain", q)
+			if err != nil {
+				return err
+			}
+			return c.print(e, func(w io.Writer) { _ = e.WriteText(w) })
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&user, "user", "", "who logs in")
+	f.StringArrayVar(&groups, "group", nil, "as if the user were in this `GROUP` (may be repeated); default: the account's own")
+	f.StringVar(&protocol, "protocol", "", "ftp, sftp, submission or relay")
+	f.StringVar(&channel, "channel", "", "plain, tls or ssh")
+	f.StringVar(&listener, "listener", "", "name of the listener")
+	f.StringVar(&from, "from", "", "where from, an IP `ADDRESS`")
+	f.StringVar(&method, "method", "", "password, publickey or keyboard-interactive")
+	f.StringVar(&at, "at", "", "when: `TIME` as 2027-07-01 or 2027-07-01T08:00:00Z (default: now)")
+	for flag, values := range map[string][]string{
+		"protocol": {"ftp", "sftp", "submission", "relay"}, "channel": {"plain", "tls", "ssh"},
+		"method": {"password", "publickey", "keyboard-interactive"},
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	for _, needed := range []string{"user", "protocol", "from"} {
+		_ = cmd.MarkFlagRequired(needed)
+	}
+	return cmd
+}
+
+// oneOf refuses a flag's value that is not among words.
+func oneOf(flag, value string, words ...string) error {
+	for _, w := range words {
+		if value == w {
+			return nil
+		}
+	}
+	return usage("--%s is %q; want one of %v", flag, value, words)
+}
+
+// parseAt reads a time, or a date as its first moment, in UTC.
+func parseAt(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, usage("--at %q is not a time such as 2027-07-01 or 2027-07-01T08:00:00Z", s)
+}
+
+func (c *cli) policyApply() *cobra.Command {
+	return &cobra.Command{
+		Use: "apply FILE", Short: "Check the rules in FILE, make them the policy, and put them in force",
+		Example: "  gateway policy apply new-policy.hcl", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			source, err := os.ReadFile(args[0])
+			if err != nil {
+				return err
+			}
+			applied, err := ask[admin.Applied](cmd.Context(), c, "policy.apply", admin.Policy{Name: filepath.Base(args[0]), Source: string(source)})
+			if err != nil {
+				return err
+			}
+			return c.print(applied, func(w io.Writer) {
+				when := "in force for every connection from now on"
+				if !applied.Running {
+					when = "in force at the next start: the gateway is not running"
+				}
+				fmt.Fprintf(w, "%s, %s\n", applied.Hash, when)
+				showWarnings(w, applied.Warnings)
+			})
+		},
+	}
+}
+
+func (c *cli) policyFmt() *cobra.Command {
+	return &cobra.Command{
+		Use: "fmt [FILE]", Short: "Write FILE, or the policy of the configuration, in the usual layout",
+		Example: "  gateway policy fmt policy.hcl", Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			cfg, err := c.loadConfig()
+			if len(args) == 0 && err != nil {
+				return err
+			}
+			path := ""
+			if len(args) == 1 {
+				path = args[0]
+			} else {
+				path = cfg.Policy
+			}
+			source, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			formatted, err := policies.Format(source, path)
+			if err != nil {
+				return err
+			}
+			changed := string(formatted) != string(source)
+			if changed {
+				if err := os.WriteFile(path, formatted, 0o600); err != nil {
+					return err
+				}
+			}
+			return c.print(map[string]any{"file": path, "changed": changed}, func(w io.Writer) {
+				if changed {
+					fmt.Fprintf(w, "formatted %s\n", tilde(path))
+				}
+			})
+		},
+	}
+}

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"gateway/admin"
+)
+
+func (c *cli) userCommand() *cobra.Command {
+	return group("user", "Accounts, their passwords, keys and mail addresses", "  gateway user add alice --group users",
+		c.userAdd(), c.userList(), c.userShow(), c.userSet(), c.userPasswd(),
+		c.userAct("disable", "Refuse the account's logins and end its sessions", "disabled"),
+		c.userAct("enable", "Accept the account's logins again", "enabled"),
+		c.userAct("remove", "Remove the account; its files stay", "removed"),
+		c.keyCommand(), c.addressCommand())
+}
+
+func (c *cli) userAdd() *cobra.Command {
+	var in admin.NewUser
+	var fromStdin bool
+	cmd := &cobra.Command{
+		Use: "add NAME", Short: "Make an account",
+		Long: `Make an account. The password is asked for, or read from standard input with
+--password-stdin; without one the account needs a key ('gateway user key add').`,
+		Example: `  gateway user add alice --group users --group mail
+  pwgen -s 24 1 | gateway user add scanner --group users --password-stdin`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			password, err := c.password(fromStdin, "Password for "+args[0]+" (empty for none): ")
+			if err != nil {
+				return err
+			}
+			in.Name, in.Password = args[0], password
+			user, err := ask[admin.User](cmd.Context(), c, "user.add", in)
+			if err != nil {
+				return err
+			}
+			return c.print(user, func(w io.Writer) {
+				fmt.Fprintf(w, "added %s\n", user.Name)
+				if user.PasswordChanged.IsZero() {
+					fmt.Fprintf(w, "It has no password yet: gateway user passwd %[1]s, or gateway user key add %[1]s FILE\n", user.Name)
+				}
+				if len(user.Groups) == 0 {
+					fmt.Fprintf(w, "It is in no group; with the policy of 'gateway init' it may not do anything: gateway user set %s --group users\n", user.Name)
+				}
+			})
+		},
+	}
+	cmd.Flags().StringArrayVar(&in.Groups, "group", nil, "a `GROUP` that the account is in (may be repeated)")
+	cmd.Flags().StringVar(&in.Route, "route", "", "where its mail goes, instead of the default `ROUTE`")
+	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of standard input")
+	return cmd
+}
+
+func (c *cli) userSet() *cobra.Command {
+	var groups []string
+	var route string
+	cmd := &cobra.Command{
+		Use: "set NAME", Short: "Change an account's groups or mail route",
+		Example: `  gateway user set alice --group users --group mail
+  gateway user set alice --route smtp://mail.example.com`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			in := admin.UserUpdate{Name: args[0]}
+			if cmd.Flags().Changed("group") {
+				given := []string{}
+				for _, g := range groups {
+					if g != "" {
+						given = append(given, g)
+					}
+				}
+				in.Groups = &given
+			}
+			if cmd.Flags().Changed("route") {
+				in.Route = &route
+			}
+			if in.Groups == nil && in.Route == nil {
+				return usage("nothing to change: give --group or --route")
+			}
+			user, err := ask[admin.User](cmd.Context(), c, "user.set", in)
+			if err != nil {
+				return err
+			}
+			return c.print(user, func(w io.Writer) { showUser(w, user) })
+		},
+	}
+	cmd.Flags().StringArrayVar(&groups, "group", nil, "all `GROUP`s that the account is in from now on (may be repeated; \"\" for none)")
+	cmd.Flags().StringVar(&route, "route", "", "where its mail goes; \"\" for the default `ROUTE`")
+	return cmd
+}
+
+func (c *cli) userList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the accounts", Example: "  gateway user list --json", Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			users, err := ask[[]admin.User](cmd.Context(), c, "user.list", admin.Nothing{})
+			if err != nil {
+				return err
+			}
+			return c.print(users, func(w io.Writer) {
+				var rows [][]string
+				for _, u := range users {
+					rows = append(rows, []string{u.Name, userState(u), strings.Join(u.Groups, ","), fmt.Sprint(len(u.Keys)), strings.Join(u.Addresses, ",")})
+				}
+				table(w, []string{"NAME", "STATE", "GROUPS", "KEYS", "ADDRESSES"}, rows)
+			})
+		},
+	}
+}
+
+func (c *cli) userShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show NAME", Short: "Show an account", Example: "  gateway user show alice", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user, err := ask[admin.User](cmd.Context(), c, "user.show", admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(user, func(w io.Writer) { showUser(w, user) })
+		},
+	}
+}
+
+func userState(u admin.User) string {
+	if u.Disabled {
+		return "disabled"
+	}
+	return "enabled"
+}
+
+func showUser(w io.Writer, u admin.User) {
+	password := "none"
+	if !u.PasswordChanged.IsZero() {
+		password = "set " + u.PasswordChanged.Format("2006-01-02")
+	}
+	route := u.Route
+	if route == "" {
+		route = "(default)"
+	}
+	fmt.Fprintf(w, "name       %s\nstate      %s\ngroups     %s\npassword   %s\naddresses  %s\nroute      %s\ncreated    %s\n",
+		u.Name, userState(u), strings.Join(u.Groups, ", "), password, strings.Join(u.Addresses, ", "), route, u.Created.Format("2006-01-02 15:04"))
+	for _, k := range u.Keys {
+		fmt.Fprintf(w, "key        %s %s %s\n", k.Algorithm, k.Fingerprint, k.Comment)
+	}
+}
+
+func (c *cli) userPasswd() *cobra.Command {
+	var fromStdin bool
+	cmd := &cobra.Command{
+		Use: "passwd NAME", Short: "Set an account's password, and end its sessions",
+		Example: "  gateway user passwd alice\n  pwgen -s 24 1 | gateway user passwd alice --password-stdin", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			password, err := c.password(fromStdin, "New password for "+args[0]+": ")
+			if err != nil {
+				return err
+			}
+			if password == "" {
+				return usage("no password was given")
+			}
+			user, err := ask[admin.User](cmd.Context(), c, "user.passwd", admin.Passwd{Name: args[0], Password: password})
+			if err != nil {
+				return err
+			}
+			return c.print(user, func(w io.Writer) { fmt.Fprintf(w, "password of %s changed\n", user.Name) })
+		},
+	}
+	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of standard input")
+	return cmd
+}
+
+// userAct is a command that does one thing to one account.
+func (c *cli) userAct(verb, short, done string) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " NAME", Short: short, Example: "  gateway user " + verb + " alice", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user, err := ask[admin.User](cmd.Context(), c, "user."+verb, admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			user.Name = args[0]
+			return c.print(user, func(w io.Writer) { fmt.Fprintf(w, "%s %s\n", done, args[0]) })
+		},
+	}
+}
+
+func (c *cli) keyCommand() *cobra.Command {
+	add := &cobra.Command{
+		Use: "add NAME FILE", Short: "Add the keys of a file in the format of authorized_keys",
+		Example: "  gateway user key add alice ~/.ssh/id_ed25519.pub", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			content, err := readSmall(args[1], c.stdin)
+			if err != nil {
+				return err
+			}
+			return c.userChange(cmd, "user.key.add", args[0], content)
+		},
+	}
+	list := &cobra.Command{
+		Use: "list NAME", Short: "List an account's keys", Example: "  gateway user key list alice", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user, err := ask[admin.User](cmd.Context(), c, "user.show", admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(user.Keys, func(w io.Writer) {
+				var rows [][]string
+				for _, k := range user.Keys {
+					rows = append(rows, []string{k.Fingerprint, k.Algorithm, k.Added.Format("2006-01-02"), k.Comment})
+				}
+				table(w, []string{"FINGERPRINT", "TYPE", "ADDED", "COMMENT"}, rows)
+			})
+		},
+	}
+	remove := &cobra.Command{
+		Use: "remove NAME FINGERPRINT", Short: "Remove a key, and end the account's sessions",
+		Example: "  gateway user key remove alice SHA256:uJ3y...", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.userChange(cmd, "user.key.remove", args[0], args[1])
+		},
+	}
+	return group("key", "SSH keys of an account", "  gateway user key add alice ~/.ssh/id_ed25519.pub", add, list, remove)
+}
+
+func (c *cli) addressCommand() *cobra.Command {
+	add := &cobra.Command{
+		Use: "add NAME ADDRESS", Short: "Let the account send mail as ADDRESS, or as any address of @DOMAIN",
+		Example: "  gateway user address add alice alice@example.com", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.userChange(cmd, "user.address.add", args[0], args[1])
+		},
+	}
+	list := &cobra.Command{
+		Use: "list NAME", Short: "List the addresses that the account may send as", Example: "  gateway user address list alice", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user, err := ask[admin.User](cmd.Context(), c, "user.show", admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(user.Addresses, func(w io.Writer) {
+				for _, a := range user.Addresses {
+					fmt.Fprintln(w, a)
+				}
+			})
+		},
+	}
+	remove := &cobra.Command{
+		Use: "remove NAME ADDRESS", Short: "Take an address from the account", Example: "  gateway user address remove alice alice@example.com", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.userChange(cmd, "user.address.remove", args[0], args[1])
+		},
+	}
+	return group("address", "Mail addresses that an account may send as", "  gateway user address add alice alice@example.com", add, list, remove)
+}
+
+// userChange changes one thing of an account and shows what it is now.
+func (c *cli) userChange(cmd *cobra.Command, method, name, value string) error {
+	user, err := ask[admin.User](cmd.Context(), c, method, admin.NameValue{Name: name, Value: value})
+	if err != nil {
+		return err
+	}
+	return c.print(user, func(w io.Writer) { showUser(w, user) })
+}
+
+const (
+	maxKeyFile  = 1 << 20
+	maxPassword = 1024
+)
+
+// readSmall reads a file, or standard input for "-".
+func readSmall(path string, stdin io.Reader) (string, error) {
+	from := stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		from = f
+	}
+	content, err := io.ReadAll(io.LimitReader(from, maxKeyFile+1))
+	if err == nil && len(content) > maxKeyFile {
+		err = fmt.Errorf("%s is larger than %d bytes", path, maxKeyFile)
+	}
+	return string(content), err
+}
+
+// password asks for a password twice on a terminal, or reads the first line of
+// standard input.
+func (c *cli) password(fromStdin bool, prompt string) (string, error) {
+	if fromStdin {
+		line, err := bufio.NewReader(io.LimitReader(c.stdin, maxPassword+2)).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", fmt.Errorf("read the password: %w", err)
+		}
+		password := strings.TrimRight(line, "\r\n")
+		if password == "" {
+			return "", usage("--password-stdin: the first line of standard input is empty")
+		}
+		return password, nil
+	}
+	tty, ok := c.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(tty.Fd())) {
+		return "", nil
+	}
+	read := func(prompt string) (string, error) {
+		fmt.Fprint(c.stderr, prompt)
+		typed, err := term.ReadPassword(int(tty.Fd()))
+		fmt.Fprintln(c.stderr)
+		return string(typed), err
+	}
+	first, err := read(prompt)
+	if err != nil || first == "" {
+		return "", err
+	}
+	second, err := read("Again: ")
+	if err != nil {
+		return "", err
+	}
+	if first != second {
+		return "", errors.New("the two passwords differ; nothing was changed")
+	}
+	return first, nil
+}

@@ -1,0 +1,217 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclparse"
+
+	"gateway/audit"
+	"gateway/certs"
+	"gateway/ftp"
+	"gateway/limits"
+	"gateway/queue"
+	"gateway/session"
+	"gateway/sftp"
+	"gateway/smtp"
+	"gateway/storage/local"
+	"gateway/transfer"
+)
+
+// Config is what gateway.hcl says, with paths made absolute. In the Config of
+// each package only the settings are filled in; what connects the parts is set
+// where they are wired.
+type Config struct {
+	File     string // the file it was read from, absolute
+	Hostname string
+	Node     string // the node's name in the record; the host name if not set
+	State    string // folder of the database, the record, keys and the queue
+	Policy   string // file of the rules
+
+	Listeners []Listener
+	Storage   Storage
+
+	Certificates certs.Config
+	Limits       limits.Config
+	Hashing      limits.HashingConfig
+	Gate         session.Config
+	Transfer     transfer.Limits
+	Audit        audit.Config
+	FTP          ftp.Config
+	Passive      PortRange
+	SFTP         sftp.Config
+	SMTP         smtp.Config
+	Mail         queue.Config
+	Log          Log
+
+	// ShutdownGrace is how long transfers may go on after the first signal.
+	ShutdownGrace time.Duration
+}
+
+// TLSMode is how a listener comes to TLS.
+type TLSMode string
+
+const (
+	TLSNone     TLSMode = "none"     // never
+	TLSExplicit TLSMode = "explicit" // after AUTH TLS or STARTTLS
+	TLSImplicit TLSMode = "implicit" // from the first byte
+)
+
+// Listener is one address that the gateway listens on.
+type Listener struct {
+	Name     string
+	Protocol session.Protocol
+	Address  string
+	TLS      TLSMode
+
+	at hcl.Range
+}
+
+// Storage says where accounts keep their files.
+type Storage struct {
+	Type  string // "local"
+	Path  string // folder that holds one folder per account
+	Local local.Config
+}
+
+// Log says what the log holds.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // text, json
+}
+
+// PortRange is a range of TCP ports, both ends included. The zero value is no
+// range.
+type PortRange struct{ Low, High uint16 }
+
+// An Error is everything that is wrong with a configuration, as it is shown to
+// people: with file, line and excerpt.
+type Error struct {
+	File  string
+	Count int
+	Text  string
+}
+
+func (e *Error) Error() string {
+	if e.Count == 1 {
+		return fmt.Sprintf("%s is not usable:\n\n%s", e.File, e.Text)
+	}
+	return fmt.Sprintf("%s is not usable, for %d reasons:\n\n%s", e.File, e.Count, e.Text)
+}
+
+const maxFileSize = 1 << 20
+
+// Load reads the file at path. What is wrong in it is an *Error.
+func Load(path string) (*Config, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	info, err := os.Stat(abs)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	if info.Size() > maxFileSize {
+		return nil, fmt.Errorf("read the configuration: %s has %d bytes, more than the %d that a configuration may have", path, info.Size(), maxFileSize)
+	}
+	src, err := os.ReadFile(abs)
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return Parse(src, abs)
+}
+
+// Parse reads src as if it were the file of that name.
+func Parse(src []byte, file string) (*Config, error) {
+	parser := hclparse.NewParser()
+	shown := shortName(file)
+	parsed, diags := parser.ParseHCL(src, shown)
+	d := &decoder{dir: filepath.Dir(file), diags: diags}
+	d.eval = &hcl.EvalContext{Functions: d.functions()}
+	c := &Config{File: file}
+	if parsed != nil && !diags.HasErrors() {
+		d.decode(parsed.Body, c.section())
+		c.complete(d)
+	}
+	if !d.diags.HasErrors() {
+		return c, nil
+	}
+	var text bytes.Buffer
+	errs := d.diags.Errs()
+	if err := hcl.NewDiagnosticTextWriter(&text, parser.Files(), errorWidth, false).WriteDiagnostics(d.diags); err != nil {
+		return nil, errors.Join(errs...)
+	}
+	return nil, &Error{File: shown, Count: len(errs), Text: text.String()}
+}
+
+const errorWidth = 100
+
+// shortName is the file as people would name it from where they are.
+func shortName(file string) string {
+	if wd, err := os.Getwd(); err == nil {
+		if rel, err := filepath.Rel(wd, file); err == nil && len(rel) < len(file) {
+			return rel
+		}
+	}
+	return file
+}
+
+// complete fills in defaults that depend on others, and checks what no setting
+// can check alone.
+func (c *Config) complete(d *decoder) {
+	if c.Node == "" {
+		c.Node = c.Hostname
+	}
+	for to, def := range map[*string]string{&c.State: "state", &c.Policy: "policy.hcl", &c.Storage.Path: "files"} {
+		if *to == "" {
+			*to = d.path(def)
+		}
+	}
+	if c.Storage.Type == "" {
+		c.Storage.Type = "local"
+	}
+	if c.Passive == (PortRange{}) {
+		c.Passive = PortRange{42000, 42099}
+	}
+	if c.ShutdownGrace == 0 {
+		c.ShutdownGrace = 5 * time.Minute
+	}
+	names := map[string]bool{}
+	for _, l := range c.Listeners {
+		if names[l.Name] {
+			d.fault(l.at, "Duplicate listener", fmt.Sprintf("There is a listener %q already; each needs a name of its own.", l.Name))
+		}
+		names[l.Name] = true
+		c.checkListener(d, l)
+	}
+	if len(c.Listeners) == 0 && !d.diags.HasErrors() {
+		d.diags = append(d.diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: "No listener",
+			Detail: "Add at least one block such as: listener \"sftp\" { protocol = \"sftp\" address = \":2222\" }"})
+	}
+}
+
+func (c *Config) checkListener(d *decoder, l Listener) {
+	switch {
+	case l.Protocol == session.SFTP && l.TLS != "" && l.TLS != TLSNone:
+		d.fault(l.at, "No TLS under SSH", "An sftp listener is protected by SSH; leave tls out.")
+	case l.Protocol == session.Submission && l.TLS == TLSNone:
+		d.fault(l.at, "Submission without TLS", "Passwords would cross in clear; set tls = \"explicit\" or \"implicit\", and let old devices in by an exemption in the policy.")
+	}
+	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
+		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")
+	}
+}
+
+// Listens returns the names of the listeners, for the rules that name them.
+func (c *Config) Listens() []string {
+	var names []string
+	for _, l := range c.Listeners {
+		names = append(names, l.Name)
+	}
+	return names
+}
