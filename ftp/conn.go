@@ -33,6 +33,8 @@ const (
 	// close first. Closing with input unread would reset the connection, and the peer
 	// could lose the reply.
 	lingerTimeout = 300 * time.Millisecond
+	// pulse is how often a transfer's control connection is looked after.
+	pulse = 500 * time.Millisecond
 	// maxLinger is how many bytes are thrown away meanwhile.
 	maxLinger = 64 << 10
 )
@@ -165,7 +167,9 @@ func (c *conn) serve(ctx context.Context) error {
 		case <-c.drained():
 			c.hangUp(session.ErrShutdown)
 		case <-timer.C:
-			if at, _ := c.deadline(); !time.Now().Before(at) {
+			if c.transfer != nil {
+				c.checkCut()
+			} else if at, _ := c.deadline(); !time.Now().Before(at) {
 				c.hangUp(cause)
 			}
 		case <-ctx.Done():
@@ -186,11 +190,19 @@ func (c *conn) greeting() reply {
 	}
 }
 
+// checkCut ends a transfer whose control connection was closed by Shutdown. The
+// reader may not see that: with the queue full it waits for the transfer.
+func (c *conn) checkCut() {
+	if c.accept.SetReadDeadline(time.Time{}) != nil {
+		c.hangUp(session.ErrShutdown)
+	}
+}
+
 // deadline is when the connection ends if nothing happens before, and for what
 // cause. A transfer has its own time limits.
 func (c *conn) deadline() (time.Time, error) {
 	if c.transfer != nil {
-		return time.Now().Add(time.Hour), nil
+		return time.Now().Add(pulse), nil
 	}
 	idle := c.lastCommand.Add(c.cfg.IdleTimeout)
 	if c.sess == nil {

@@ -184,15 +184,16 @@ func (d *dataConn) finishSending() error {
 	return nil
 }
 
-// finishReceiving checks that what ended was meant to end.
-func (d *dataConn) finishReceiving(allowTruncated bool) error {
+// finishReceiving checks that what ended was meant to end: errTruncated if under
+// TLS only the TCP connection was closed.
+func (d *dataConn) finishReceiving() error {
 	if d.tls == nil {
 		return nil
 	}
 	truncated := d.guard.eof.Load() // before anything else reads
 	_ = d.raw.SetDeadline(time.Now().Add(finishTimeout))
 	_ = d.tls.CloseWrite()
-	if truncated && !allowTruncated {
+	if truncated {
 		return errTruncated
 	}
 	return nil

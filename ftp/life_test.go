@@ -157,6 +157,31 @@ func TestD19Shutdown(t *testing.T) {
 	}
 }
 
+// A peer with its queue full, and one that said QUIT, cannot hold up a shutdown
+// whose grace period is over.
+func TestShutdownCutsTransfers(t *testing.T) {
+	t.Parallel()
+	for _, more := range []string{"QUIT\r\n", strings.Repeat("PWD\r\n", 200)} {
+		f := start(t, nil, ftp.Config{})
+		c := f.dial(t).login()
+		c.data()
+		c.do("STOR f", "150 *")
+		c.send(more)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		if err := f.server.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("took %v", took)
+		}
+		if f.tree.has("f") {
+			t.Error("the upload is visible")
+		}
+	}
+}
+
 // D29: who is not served hears 421.
 func TestRefusedConnections(t *testing.T) {
 	t.Parallel()
@@ -168,6 +193,10 @@ func TestRefusedConnections(t *testing.T) {
 		c.closed()
 	}
 	f.core.Limits.Refuse("Admit", nil)
+	denied := start(t, func(session.Request) session.Verdict { return session.Verdict{Hint: "Not from here."} }, ftp.Config{})
+	d := denied.dialSilent(t)
+	d.expect("421 Not from here.")
+	d.closed()
 	for method, want := range map[string]string{"Guess": "421 *", "Enter": "421 *"} {
 		f.core.Limits.Refuse(method, session.ErrTooMany)
 		c := f.dial(t)

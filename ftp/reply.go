@@ -95,8 +95,19 @@ func fileReply(err error) reply {
 	return reply{451, "Requested action aborted: local error."}
 }
 
-// loginReply is what the peer is told of a login, or a connection, that was not
-// granted. All refusals read the same (DESIGN.md, section 1, promise 6).
+// refusal is what a peer is told that is not served at all.
+func refusal(err error) reply {
+	switch {
+	case errors.Is(err, session.ErrTooMany), errors.Is(err, session.ErrUnavailable), errors.Is(err, session.ErrShutdown):
+		return loginReply(err)
+	case session.Hint(err) != "":
+		return reply{421, oneLine(session.Hint(err))}
+	default:
+		return reply{421, "Service not available."}
+	}
+}
+
+// loginReply is what the peer is told of a login that was not granted. All refusals read the same (DESIGN.md, section 1, promise 6).
 func loginReply(err error) reply {
 	switch {
 	case errors.Is(err, session.ErrTooMany):

@@ -55,8 +55,7 @@ func (s *Server) Shutdown(ctx context.Context) error { return s.server.Shutdown(
 // can be said.
 func (s *Server) refuse(c net.Conn, cause error) {
 	if !s.cfg.Implicit {
-		r := loginReply(cause)
-		_ = lineio.NewWriter(c).Reply(421, r.text)
+		_ = lineio.NewWriter(c).Reply(421, refusal(cause).text)
 	}
 }
 

@@ -136,8 +136,11 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 	if j.sends {
 		return d.finishSending()
 	}
-	if err := d.finishReceiving(c.cfg.AllowTruncatedUploads); err != nil {
-		return err
+	if err := d.finishReceiving(); err != nil {
+		if !c.cfg.AllowTruncatedUploads {
+			return err
+		}
+		c.log.Warn("upload without close_notify taken as complete", "bytes", t.moved.Load())
 	}
 	return c.stillThere(ctx)
 }
