@@ -1,0 +1,287 @@
+package sftp
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"gateway/session"
+	"gateway/session/sessiontest"
+	"gateway/transfer"
+)
+
+func TestShellAndCommandsAreRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, nil)
+	c, _ := f.alice(t)
+	for name, run := range map[string]func(*ssh.Session) error{
+		"exec":  func(s *ssh.Session) error { return s.Run("rm -rf /") },
+		"shell": func(s *ssh.Session) error { return errors.Join(s.Shell(), s.Wait()) },
+	} {
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		s.Stdout = &out
+		err = run(s)
+		exit, ok := errors.AsType[*ssh.ExitError](err)
+		if !ok || exit.ExitStatus() != 1 || out.String() != sftpOnly {
+			t.Errorf("%s: %v, said %q", name, err, out.String())
+		}
+	}
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.RequestPty("xterm", 25, 80, nil); err == nil {
+		t.Error("a terminal was given")
+	}
+	if err := s.Setenv("LD_PRELOAD", "x"); err == nil {
+		t.Error("a variable was set")
+	}
+	if err := s.RequestSubsystem("netconf"); err == nil {
+		t.Error("another subsystem was started")
+	}
+}
+
+func TestForwardingIsRefused(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, nil)
+	c, _ := f.alice(t)
+	if _, err := c.Dial("tcp", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "forwarding is not allowed") {
+		t.Errorf("direct-tcpip: %v", err)
+	}
+	if _, err := c.Listen("tcp", "127.0.0.1:0"); err == nil {
+		t.Error("tcpip-forward was granted")
+	}
+	if ok, _, err := c.SendRequest(keepaliveRequest, true, nil); err != nil || !ok {
+		t.Errorf("keepalive: %v, %v", ok, err)
+	}
+	if _, _, err := c.OpenChannel("mystery", nil); err == nil || !strings.Contains(err.Error(), "unknown channel type") {
+		t.Errorf("mystery: %v", err)
+	}
+}
+
+func TestMaxSessions(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, func(c *Config) { c.MaxSessions = 3 })
+	c, _ := f.alice(t) // holds one
+	var open []*ssh.Session
+	for range 2 {
+		s, err := c.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, s)
+	}
+	if _, err := c.NewSession(); err == nil || !strings.Contains(err.Error(), "too many sessions") {
+		t.Errorf("fourth: %v, want too many sessions", err)
+	}
+	_ = open[0].Close()
+	wait(t, "place for another", func() (struct{}, bool) {
+		s, err := c.NewSession()
+		if err == nil {
+			_ = s.Close()
+		}
+		return struct{}{}, err == nil
+	})
+}
+
+func TestKilledSessionEnds(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, nil)
+	conn, c := f.alice(t)
+	file, err := c.Create("half")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if !f.core.Gate.Kill(f.core.Gate.Sessions()[0].ID) {
+		t.Fatal("no session to kill")
+	}
+	_ = conn.Wait()
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("took %v, want less than a second", took)
+	}
+	if e := f.connection(t); e.Reason != session.ErrKilled.Error() || e.Outcome != session.OutcomeSession {
+		t.Errorf("connection %s", sessiontest.String(e))
+	}
+	if f.fs.commits.Load() != 0 || f.fs.aborts.Load() != 1 {
+		t.Errorf("%d commits and %d aborts, want an abort", f.fs.commits.Load(), f.fs.aborts.Load())
+	}
+}
+
+// Draining ends idle connections at once and lets transfers finish.
+func TestDrain(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, nil)
+	idle, _ := f.alice(t)
+	busy, c := f.alice(t)
+	file, err := c.Create("last")
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := f.dialConn(t)
+	stopped := make(chan struct{})
+	go func() { f.stop(); close(stopped) }()
+	_ = idle.Wait()
+	_, _ = io.Copy(io.Discard, silent)
+	select {
+	case <-stopped:
+		t.Fatal("stopped with a file open")
+	default:
+	}
+	if _, err := file.Write([]byte("content")); err != nil {
+		t.Errorf("write while draining: %v", err)
+	}
+	if _, err := c.Create("another"); err == nil || !strings.Contains(err.Error(), "Shutting down") {
+		t.Errorf("open while draining: %v", err)
+	}
+	if err := file.Close(); err != nil {
+		t.Errorf("CLOSE while draining: %v", err)
+	}
+	_ = busy.Wait()
+	<-stopped
+	if got, err := os.ReadFile(filepath.Join(f.fs.dir, "last")); err != nil || string(got) != "content" {
+		t.Errorf("stored %q, %v", got, err)
+	}
+}
+
+// When the grace period is over, what is left is cut, and aborted.
+func TestShutdownCuts(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, nil)
+	conn, c := f.alice(t)
+	if _, err := c.Create("half"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.server.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	_ = conn.Wait()
+	if f.fs.aborts.Load() != 1 || f.fs.commits.Load() != 0 {
+		t.Errorf("%d commits and %d aborts, want an abort", f.fs.commits.Load(), f.fs.aborts.Load())
+	}
+}
+
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, func(c *Config) { c.IdleTimeout = 60 * time.Millisecond })
+	conn, _ := f.alice(t)
+	// Keepalives of the client are not requests for files.
+	ticks := make(chan struct{})
+	go func() {
+		defer close(ticks)
+		for {
+			if _, _, err := conn.SendRequest(keepaliveRequest, true, nil); err != nil {
+				return
+			}
+		}
+	}()
+	_ = conn.Wait()
+	<-ticks
+	if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
+		t.Errorf("connection %s", sessiontest.String(e))
+	}
+}
+
+// A client that answers keepalives stays; one that answers nothing is cut off.
+func TestKeepalive(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, func(c *Config) { c.Keepalive = 20 * time.Millisecond })
+	conn, _, requests, err := ssh.NewClientConn(f.dialConn(t), f.addr, &ssh.ClientConfig{
+		User: "alice", Auth: []ssh.AuthMethod{ssh.Password("right")}, HostKeyCallback: ssh.FixedHostKey(f.host),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const answered = 5
+	count := 0
+	for asked := range requests {
+		if asked.Type != keepaliveRequest || !asked.WantReply {
+			t.Errorf("asked %q", asked.Type)
+		}
+		if asked.Reply(false, nil) != nil {
+			break
+		}
+		count++
+		if count == answered {
+			break
+		}
+	}
+	if count != answered {
+		t.Fatalf("cut off after %d answers", count)
+	}
+	go func() { // read and never answer
+		for range requests {
+		}
+	}()
+	_ = conn.Wait()
+	if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
+		t.Errorf("connection %s", sessiontest.String(e))
+	}
+}
+
+func TestTreeThatCannotBeOpened(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, func(c *Config) {
+		c.Files = func(context.Context, *session.Session) (*transfer.Files, error) {
+			return nil, errors.New("in /secret/place: no such folder")
+		}
+	})
+	c, err := f.dial(t, "alice", ssh.Password("right"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, _ := s.StdoutPipe()
+	said, _ := s.StderrPipe()
+	if err := s.RequestSubsystem("sftp"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := io.ReadAll(out); len(got) != 0 {
+		t.Errorf("said %q", got)
+	}
+	if got, _ := io.ReadAll(said); string(got) != "Service not available, try again later.\r\n" {
+		t.Errorf("said %q", got)
+	}
+}
+
+// Nothing is left running when the connections are over. Not parallel: it counts
+// goroutines.
+func TestNothingIsLeftRunning(t *testing.T) {
+	before := runtime.NumGoroutine()
+	f := start(t, nil, nil)
+	for range 5 {
+		conn, c := f.alice(t)
+		if _, err := c.Create("open"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.ReadDir("/"); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+	_, _ = f.dial(t, "alice", ssh.Password("wrong"))
+	_ = f.dialConn(t).Close()
+	f.stop()
+	wait(t, "end of all goroutines", func() (struct{}, bool) { return struct{}{}, runtime.NumGoroutine() <= before })
+}
