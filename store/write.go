@@ -16,7 +16,6 @@ const maxBatch = 256
 
 // request is one call of Write on its way through the writer.
 type request struct {
-	ctx  context.Context
 	f    func(*sql.Tx) error
 	took atomic.Bool // by the writer, or by a caller that gave up: whoever comes first
 	err  error       // set before done is closed
@@ -41,7 +40,7 @@ var errLost = errors.New("transaction was rolled back by the database")
 // the disk is full or failing. If ctx ends before f was begun, f does not run
 // and the context's error is returned; after that the outcome is waited for.
 func (db *DB) Write(ctx context.Context, f func(*sql.Tx) error) error {
-	r := &request{ctx: ctx, f: f, done: make(chan struct{})}
+	r := &request{f: f, done: make(chan struct{})}
 	select {
 	case <-db.closing: // asked first: select has no order
 		return fmt.Errorf("write: %w", session.ErrClosed)
@@ -100,7 +99,8 @@ func (db *DB) writer() {
 		for rest := batch; len(rest) > 0; {
 			rest = db.commit(rest)
 		}
-		clear(batch)
+		clear(batch) // so that what was written can be freed
+		batch = batch[:0]
 	}
 }
 
