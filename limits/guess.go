@@ -92,10 +92,11 @@ type bounded[K comparable, V any] struct {
 	entries map[K]V
 	over    func(v V, now time.Time) bool
 	less    func(a, b V) bool // which to forget first
+	room    int               // maxPlaces, less in tests
 }
 
 func newBounded[K comparable, V any](over func(V, time.Time) bool, less func(a, b V) bool) bounded[K, V] {
-	return bounded[K, V]{make(map[K]V), over, less}
+	return bounded[K, V]{make(map[K]V), over, less, maxPlaces}
 }
 
 // get returns the entry of k unless there is none or it is over.
@@ -136,7 +137,7 @@ func (t *bounded[K, V]) makeRoom(now time.Time) {
 			break
 		}
 	}
-	if len(t.entries) >= maxPlaces {
+	if len(t.entries) >= t.room {
 		delete(t.entries, least)
 	}
 }

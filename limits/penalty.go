@@ -71,10 +71,11 @@ type debt struct {
 type penalties struct {
 	threshold, most time.Duration
 	v4, v6          [3]map[netip.Prefix]*debt // by level
+	room            int                       // maxPenalties, less in tests
 }
 
 func newPenalties(cfg Config) penalties {
-	p := penalties{threshold: cfg.PenaltyThreshold, most: cfg.PenaltyMax}
+	p := penalties{threshold: cfg.PenaltyThreshold, most: cfg.PenaltyMax, room: maxPenalties}
 	for i := range 3 {
 		p.v4[i] = make(map[netip.Prefix]*debt)
 		p.v6[i] = make(map[netip.Prefix]*debt)
@@ -99,7 +100,7 @@ func (p *penalties) charge(addr netip.Addr, o session.Offence, now time.Time) {
 		}
 		d := owing(tables[i], prefix, now)
 		if d == nil {
-			makeRoom(tables[i], now)
+			p.makeRoom(tables[i], now)
 			d = &debt{since: now, until: now}
 			tables[i][prefix] = d
 		}
@@ -132,7 +133,7 @@ const sampled = 8
 
 // makeRoom forgets some debts that are paid, and if the table is full the least
 // of a few. Go begins each iteration over a map at a random place.
-func makeRoom(table map[netip.Prefix]*debt, now time.Time) {
+func (p *penalties) makeRoom(table map[netip.Prefix]*debt, now time.Time) {
 	var least netip.Prefix
 	var leastDebt *debt
 	looked := 0
@@ -146,7 +147,7 @@ func makeRoom(table map[netip.Prefix]*debt, now time.Time) {
 			break
 		}
 	}
-	if len(table) >= maxPenalties {
+	if len(table) >= p.room {
 		delete(table, least)
 	}
 }

@@ -42,8 +42,9 @@
 //
 // A request at PhaseNamed without a user asks whether anybody could be let in.
 // It is answered by trying each kind of user whom the policy can tell from
-// others: each user and each group that an allow or an exempt names, and somebody
-// whom no statement names, each in no more groups than needed.
+// others: everybody whom a statement names and somebody whom none does, in up to
+// two of the groups that are named. Which methods are offered depends on the
+// answer, and nothing else does.
 //
 // The rules are compiled to tables of bits, one bit a condition: a decision is
 // one look-up per attribute and allocates nothing.

@@ -186,9 +186,9 @@ type tables struct {
 const (
 	// maxKinds bounds the kinds of user that are tried when nobody is named; with
 	// more, somebody is imagined who matches every condition on user and group.
-	maxKinds = 4096
+	maxKinds = 1024
 	// maxCombinations bounds the search for them when a policy is loaded.
-	maxCombinations = 1 << 16
+	maxCombinations = 1 << 14
 )
 
 func compile(allows, requires, exempts []*statement) tables {
@@ -217,71 +217,62 @@ func compile(allows, requires, exempts []*statement) tables {
 	t.user = newTable(conds, &whens, func(c *condition) []string { return c.user })
 	t.group = newTable(conds, &whens, func(c *condition) []string { return c.group })
 	t.from = newRanges(conds, &whens)
-	t.findKinds(allows, exempts)
+	t.findKinds(slices.Concat(allows, requires, exempts), &whens)
 	return t
 }
 
-// findKinds lists the kinds of user: for each allow, whom it names; for each
-// allow and exempt together, whoever both may mean.
-func (t *tables) findKinds(allows, exempts []*statement) {
-	seen := make(map[bits]bool)
-	tried := 0
-	// try reports whether the search may go on.
-	try := func(user string, groups ...string) bool {
-		b := *t.user.get(user)
-		g := t.groupBits(groups)
-		b.and(&g)
-		if !seen[b] {
-			seen[b] = true
-			t.kinds = append(t.kinds, b)
-		}
-		tried++
-		return tried <= maxCombinations && len(t.kinds) <= maxKinds
+// findKinds lists the kinds of user that differ in what lets them in: everybody
+// whom a statement names and somebody whom none does, in up to two groups.
+func (t *tables) findKinds(statements []*statement, whens *bits) {
+	users, groups := []string{""}, []string{""} // named by no condition: names are not empty
+	for _, s := range statements {
+		users = append(users, s.cond.user...)
+		groups = append(groups, s.cond.group...)
 	}
-	const nobody = "" // named by no condition: names in a policy are not empty
-	try(nobody)
-	if !t.eachCombination(allows, exempts, try) {
-		t.kinds, t.anyKind = nil, true
+	users, groups = t.user.distinct(users), t.group.distinct(groups)
+	if len(users)*len(groups)*(len(groups)+1)/2 > maxCombinations {
+		t.anyKind = true
+		return
+	}
+	for _, u := range users {
+		for i, g := range groups {
+			for _, h := range groups[i:] {
+				kind := *t.user.get(u)
+				in := t.groupBits([]string{g, h})
+				kind.and(&in)
+				t.addKind(&kind, whens)
+				if len(t.kinds) > maxKinds {
+					t.kinds, t.anyKind = nil, true
+					return
+				}
+			}
+		}
 	}
 }
 
-// eachCombination calls try until it returns false, and reports whether it never did.
-func (t *tables) eachCombination(allows, exempts []*statement, try func(user string, groups ...string) bool) bool {
-	for _, a := range allows {
-		for _, u := range t.user.distinct(a.cond.user) {
-			for _, g := range t.group.distinct(a.cond.group) {
-				if !try(u, g) {
-					return false
-				}
-			}
-		}
+// addKind keeps a kind unless another has at least its chances: it satisfies as
+// much, and no more requirements apply to it.
+func (t *tables) addKind(kind, whens *bits) {
+	if slices.ContainsFunc(t.kinds, func(k bits) bool { return k.dominates(kind, whens) }) {
+		return
 	}
-	for _, a := range allows {
-		for _, e := range exempts {
-			users := a.cond.user
-			if e.cond.user != nil {
-				users = e.cond.user
-			}
-			for _, u := range t.user.distinct(users) {
-				for _, g := range t.group.distinct(a.cond.group) {
-					for _, h := range t.group.distinct(e.cond.group) {
-						if !try(u, g, h) {
-							return false
-						}
-					}
-				}
-			}
+	t.kinds = slices.DeleteFunc(t.kinds, func(k bits) bool { return kind.dominates(&k, whens) })
+	t.kinds = append(t.kinds, *kind)
+}
+
+// dominates reports whether b satisfies all that other does, save for whens, of
+// which it satisfies no others.
+func (b *bits) dominates(other, whens *bits) bool {
+	for i := range b {
+		if (other[i]^whens[i])&^(b[i]^whens[i]) != 0 {
+			return false
 		}
 	}
 	return true
 }
 
-// distinct picks one value of each sort that the conditions tell apart; the
-// empty value alone if there are none.
+// distinct picks one value of each sort that the conditions tell apart.
 func (t *table[K]) distinct(list []K) []K {
-	if len(list) == 0 {
-		return make([]K, 1)
-	}
 	var out []K
 	seen := make(map[bits]bool)
 	for _, v := range list {

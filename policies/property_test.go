@@ -1,0 +1,264 @@
+package policies
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gateway/session"
+)
+
+// The properties are checked on random policies over a small world, in which
+// statements meet often.
+
+func pick(r *rand.Rand, list ...string) string { return list[r.IntN(len(list))] }
+
+func some(r *rand.Rand, list ...string) string {
+	var out []string
+	for _, i := range r.Perm(len(list))[:1+r.IntN(2)] {
+		out = append(out, fmt.Sprintf("%q", list[i]))
+	}
+	return "[" + strings.Join(out, ", ") + "]"
+}
+
+// randomCondition writes attributes; at least one, of those in names.
+func randomCondition(r *rand.Rand, names ...string) string {
+	values := map[string][]string{
+		"protocol": {"ftp", "sftp", "submission"}, "channel": {"plain", "tls", "ssh", "encrypted"},
+		"listener": {"a", "b"}, "user": {"alice", "bob"}, "group": {"g", "h"},
+		"from": {"near", "10.1.0.0/16", "2001:db8::/32"}, "method": {"password", "publickey"},
+	}
+	var b strings.Builder
+	for _, i := range r.Perm(len(names))[:1+r.IntN(3)] {
+		fmt.Fprintf(&b, "  %s = %s\n", names[i], some(r, values[names[i]]...))
+	}
+	return b.String()
+}
+
+func randomAllow(r *rand.Rand, n int) string {
+	return fmt.Sprintf("allow \"a%d\" {\n%s}\n", n, randomCondition(r, conditionNames()...))
+}
+
+func randomRequire(r *rand.Rand, n int) string {
+	when := ""
+	if r.IntN(2) == 0 {
+		when = "  when {\n" + randomCondition(r, conditionNames()...) + "  }\n"
+	}
+	return fmt.Sprintf("require \"r%d\" {\n%s%s}\n", n, randomCondition(r, conditionNames()...), when)
+}
+
+func randomExempt(r *rand.Rand, requirement, n int) string {
+	where := `from = "near"`
+	if r.IntN(2) == 0 {
+		where = `listener = "a"`
+	}
+	return fmt.Sprintf("exempt \"r%d\" \"e%d\" {\n%s  %s\n  until = %q\n  owner = \"o\"\n  because = \"b\"\n}\n",
+		requirement, n, randomCondition(r, "user", "group", "protocol", "channel", "method"), where,
+		pick(r, "2027-02-01", "2027-06-30"))
+}
+
+const nearby = "network \"near\" { cidrs = [\"10.0.0.0/15\", \"10.1.2.0/24\", \"192.0.2.1\"] }\n"
+
+func randomPolicy(r *rand.Rand) []string {
+	var out []string
+	for i := range 1 + r.IntN(4) {
+		out = append(out, randomAllow(r, i))
+	}
+	requires := r.IntN(4)
+	for i := range requires {
+		out = append(out, randomRequire(r, i))
+	}
+	if requires > 0 {
+		for i := range r.IntN(4) {
+			out = append(out, randomExempt(r, r.IntN(requires), i))
+		}
+	}
+	return out
+}
+
+func randomRequest(r *rand.Rand) session.Request {
+	out := session.Request{
+		Phase: session.Phase(pick(r, "connect", "named", "verified")), Time: noon(),
+		Listener: pick(r, "a", "b", "c", ""), Protocol: session.Protocol(pick(r, "ftp", "sftp", "submission", "relay", "")),
+		Channel: session.ChannelKind(r.IntN(3)), Method: session.Method(pick(r, "password", "publickey", "keyboard-interactive", "")),
+		User: pick(r, "alice", "bob", "carol"), Known: r.IntN(4) > 0,
+	}
+	if addr := pick(r, "10.0.0.0", "10.1.2.3", "10.1.255.255", "10.2.0.0", "192.0.2.1", "2001:db8::1", "::1", ""); addr != "" {
+		out.Remote = netip.MustParseAddr(addr)
+	}
+	if out.Known {
+		out.Groups = [][]string{nil, {"g"}, {"h"}, {"g", "h"}, {"x"}}[r.IntN(5)]
+	}
+	return out
+}
+
+func parseStatements(t *testing.T, statements []string) *Policy {
+	t.Helper()
+	return mustParse(t, nearby+strings.Join(statements, ""))
+}
+
+const rounds = 300
+
+func TestOrderDoesNotMatter(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(rounds) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		statements := randomPolicy(r)
+		p := parseStatements(t, statements)
+		r.Shuffle(len(statements), func(i, j int) { statements[i], statements[j] = statements[j], statements[i] })
+		q := parseStatements(t, statements)
+		for range 50 {
+			req := randomRequest(r)
+			if r.IntN(5) == 0 {
+				req.Phase, req.User, req.Known, req.Groups = session.PhaseNamed, "", false, nil
+			}
+			a, b := p.Decide(req), q.Decide(req)
+			if req.User == "" { // whom it found first may differ, what it says may not
+				a, b = session.Verdict{Allowed: a.Allowed}, session.Verdict{Allowed: b.Allowed}
+			}
+			a.Rule, _, _ = strings.Cut(a.Rule, " (")
+			b.Rule, _, _ = strings.Cut(b.Rule, " (")
+			if a.Allowed != b.Allowed || a.Insecure != b.Insecure || a.Rule != b.Rule || a.Hint != b.Hint {
+				t.Fatalf("seed %d, %+v: got %+v and %+v for\n%s", seed, req, a, b, p.Source())
+			}
+		}
+	}
+}
+
+func TestMonotone(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(rounds) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		statements := append(randomPolicy(r), randomRequire(r, 100))
+		p := parseStatements(t, statements)
+		stricter := parseStatements(t, append(slices.Clone(statements), randomRequire(r, 101)))
+		wider := parseStatements(t, append(slices.Clone(statements), randomAllow(r, 101), randomExempt(r, 100, 101)))
+		for range 50 {
+			req := randomRequest(r)
+			got := p.Decide(req).Allowed
+			if !got && stricter.Decide(req).Allowed {
+				t.Fatalf("seed %d: one more require allowed %+v:\n%s", seed, req, stricter.Source())
+			}
+			if got && !wider.Decide(req).Allowed {
+				t.Fatalf("seed %d: one more allow and exempt refused %+v:\n%s", seed, req, wider.Source())
+			}
+		}
+	}
+}
+
+// The tables decide as the plain reading of the statements does.
+func TestTablesDecideAsStatementsRead(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(rounds) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		p := parseStatements(t, randomPolicy(r))
+		for range 100 {
+			req := randomRequest(r)
+			req.Phase = session.PhaseNamed
+			if got, want := p.Decide(req).Allowed, p.plainly(req); got != want {
+				t.Fatalf("seed %d, %+v: got %v, want %v for\n%s", seed, req, got, want, p.Source())
+			}
+		}
+	}
+}
+
+// plainly decides by the reading that explanations are made of.
+func (p *Policy) plainly(r session.Request) bool {
+	for _, q := range p.requires {
+		if res := p.finding(q, r).Result; res == resultNotMet {
+			return false
+		}
+	}
+	return slices.ContainsFunc(p.allows, func(a *statement) bool { return p.finding(a, r).Result == resultMatches })
+}
+
+// If any user of the small world is let in, the question without a name says so;
+// and it says so only if somebody could be.
+func TestAnybodyIsSomebody(t *testing.T) {
+	t.Parallel()
+	var users []session.Request
+	for _, u := range []string{"alice", "bob", "carol"} {
+		for _, g := range [][]string{nil, {"g"}, {"h"}, {"g", "h"}} {
+			users = append(users, session.Request{User: u, Known: true, Groups: g})
+		}
+	}
+	for seed := range uint64(rounds) {
+		r := rand.New(rand.NewPCG(seed, 4))
+		p := parseStatements(t, randomPolicy(r))
+		for range 20 {
+			req := randomRequest(r)
+			req.Phase, req.User, req.Known, req.Groups = session.PhaseNamed, "", false, nil
+			want := slices.ContainsFunc(users, func(u session.Request) bool {
+				who := req
+				who.User, who.Known, who.Groups = u.User, u.Known, u.Groups
+				return p.Decide(who).Allowed
+			})
+			if got := p.Decide(req).Allowed; got != want {
+				t.Fatalf("seed %d, %+v: got %v, want %v for\n%s", seed, req, got, want, p.Source())
+			}
+		}
+	}
+}
+
+// What is refused at connect would be refused later for everybody.
+func TestConnectRefusesOnlyTheHopeless(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(rounds) {
+		r := rand.New(rand.NewPCG(seed, 5))
+		p := parseStatements(t, randomPolicy(r))
+		for range 50 {
+			req := randomRequest(r)
+			peer := session.Request{Phase: session.PhaseConnect, Time: req.Time, Listener: req.Listener, Protocol: req.Protocol, Remote: req.Remote}
+			req.Phase = session.PhaseNamed
+			if !p.Decide(peer).Allowed && p.Decide(req).Allowed {
+				t.Fatalf("seed %d: refused at connect and allowed later: %+v for\n%s", seed, req, p.Source())
+			}
+		}
+	}
+}
+
+// fortyRules is a policy of forty statements.
+func fortyRules() string {
+	var b strings.Builder
+	b.WriteString(nearby)
+	for i := range 10 {
+		fmt.Fprintf(&b, "allow \"a%d\" {\n protocol = [\"ftp\", \"sftp\"]\n group = [\"g%d\", \"users\"]\n}\n", i, i)
+		fmt.Fprintf(&b, "require \"r%d\" {\n channel = \"encrypted\"\n when {\n group = \"g%d\"\n from = \"10.%d.0.0/16\"\n }\n}\n", i, i, i)
+		fmt.Fprintf(&b, "require \"s%d\" {\n method = [\"password\", \"publickey\"]\n when { user = \"u%d\" }\n}\n", i, i)
+		fmt.Fprintf(&b, "exempt \"r%d\" \"e\" {\n user = \"u%d\"\n from = \"near\"\n until = \"2027-06-30\"\n owner = \"o\"\n because = \"b\"\n}\n", i, i)
+	}
+	return b.String()
+}
+
+func TestDecideDoesNotAllocate(t *testing.T) {
+	p := mustParse(t, fortyRules())
+	for name, r := range map[string]session.Request{
+		"verified": request(groups("users", "g3")), "named": request(named, plain), "connect": request(connecting),
+		"anybody": request(nameless), "unknown": request(unknown, named), "exempt": request(plain, from("10.1.0.1"), groups("g1")),
+	} {
+		if n := testing.AllocsPerRun(100, func() { p.Decide(r) }); n != 0 {
+			t.Errorf("%s: got %v allocations, want none", name, n)
+		}
+	}
+}
+
+func BenchmarkDecide(b *testing.B) {
+	p, err := Parse([]byte(fortyRules()), "policy.hcl", Options{Now: time.Date(2027, 3, 1, 0, 0, 0, 0, time.UTC)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, r := range map[string]session.Request{
+		"verified": request(groups("users", "g3")), "connect": request(connecting), "anybody": request(nameless),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Decide(r)
+			}
+		})
+	}
+}
