@@ -122,7 +122,7 @@ func (c *cursor) advance() (bool, error) {
 		return false, fmt.Errorf("read audit record: %w", err)
 	}
 	for _, first := range firsts {
-		if first <= c.first {
+		if first <= c.first || emptySegment(c.dir, first) {
 			continue
 		}
 		if c.f != nil && !c.fresh {

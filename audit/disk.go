@@ -13,6 +13,10 @@ const (
 	fileMode = 0o600
 )
 
+// lockName is the file whose lock says that somebody writes the record. The
+// kernel drops the lock when the process ends, however it ends.
+const lockName = "lock"
+
 // disk is what the writer asks of the folder of the record. Tests put one in
 // between that fails.
 type disk interface {

@@ -205,6 +205,40 @@ func TestFailedSyncGoesOnInAnotherSegment(t *testing.T) {
 	}
 }
 
+// Also when nothing but changes comes, which are refused meanwhile, the record
+// finds out by itself that the disk is back, and says what happened.
+func TestRecoversWithoutCommits(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		d := &faulty{folder: folder(dir)}
+		l, err := openOn(t.Context(), config(dir), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change := session.Event{Event: session.EventFile, Verb: session.Write, Outcome: session.OutcomeBegun, Path: "/a"}
+		d.set(failOps(syscall.ENOSPC, "write"))
+		if err := l.Commit(t.Context(), login("refused")); err == nil {
+			t.Fatal("got no error")
+		}
+		time.Sleep(time.Minute)
+		if err := l.Append(change); !errors.Is(err, session.ErrUnavailable) || !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("got %v, want unavailable for want of space", err)
+		}
+		d.set(nil)
+		time.Sleep(2 * flushInterval)
+		if err := l.Append(change); err != nil {
+			t.Errorf("with space again: %v", err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if r := verified(t, dir); r.Gaps != 1 {
+		t.Errorf("got %d gaps, want one for the time without space", r.Gaps)
+	}
+}
+
 // When no new segment can be had, commits go into the reserve of the old one
 // and everything else waits.
 func TestReserveIsForCommits(t *testing.T) {

@@ -10,10 +10,6 @@ import (
 	"syscall"
 )
 
-// lockName is the file whose lock says that somebody writes the record. The
-// kernel drops the lock when the process ends, however it ends.
-const lockName = "lock"
-
 // lock takes the record for this process, or says that another one has it. The
 // lock is held until the file is closed.
 func lock(dir string) (*os.File, error) {

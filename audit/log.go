@@ -258,6 +258,9 @@ func (l *Log) enqueue(ctx context.Context, x entry, change bool) error {
 		l.armed = true
 		l.flush.Reset(flushInterval)
 	}
+	if l.queued > maxBatch {
+		l.kick()
+	}
 	return nil
 }
 

@@ -159,6 +159,12 @@ func (l *Log) become(s state, err error) {
 	l.mu.Lock()
 	before := l.state
 	l.state, l.err = s, err
+	if before == good && s != good && !l.closing {
+		// Tried until it is written, so it also finds out when the disk is back.
+		l.queue = append(l.queue, l.entries(l.gap("the record could not be written: "+err.Error(), 0))...)
+		l.armed = true
+		l.flush.Reset(flushInterval)
+	}
 	l.mu.Unlock()
 	if s == before {
 		return

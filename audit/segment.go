@@ -58,6 +58,13 @@ func listSegments(dir string) ([]int64, error) {
 	return seqs, nil
 }
 
+// emptySegment reports whether there is nothing in a segment. Readers pass it
+// over: it may be taken back if it turns out that there is no space for it.
+func emptySegment(dir string, first int64) bool {
+	info, err := os.Stat(filepath.Join(dir, segmentName(first)))
+	return err != nil || info.Size() == 0
+}
+
 // errLongLine is a line beyond maxLine. Its bytes are skipped, so that reading
 // may go on.
 var errLongLine = fmt.Errorf("line longer than %d bytes", maxLine)
@@ -190,23 +197,22 @@ func lastSeq(path string) (int64, error) {
 		return 0, err
 	}
 	// The last line may be unfinished, so the one before it must fit too.
-	from := max(0, info.Size()-2*maxLine)
-	in := newLines(io.NewSectionReader(f, from, info.Size()-from), from)
-	var last int64
-	for {
-		line, err := in.next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return last, nil
-		case errors.Is(err, errLongLine):
-		case err != nil:
+	for _, length := range []int64{readSize, 2 * maxLine} {
+		length = min(length, info.Size())
+		tail := make([]byte, length)
+		if _, err := f.ReadAt(tail, info.Size()-length); err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
-		default:
-			if seq, ok := quickSeq(line); ok {
-				last = seq
+		}
+		whole := tail[:bytes.LastIndexByte(tail, '\n')+1]
+		for len(whole) > 0 {
+			begin := bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 1
+			if seq, ok := quickSeq(whole[begin : len(whole)-1]); ok {
+				return seq, nil
 			}
+			whole = whole[:begin]
 		}
 	}
+	return 0, nil
 }
 
 // brokenChain says where the segments of dir do not follow one another, or "".

@@ -134,6 +134,9 @@ func (r *Reader) last(ctx context.Context, c *cursor, n int, f Filter) ([]Record
 	if len(firsts) == 0 {
 		return nil, fmt.Errorf("read audit record: no segments in %s", r.dir)
 	}
+	for len(firsts) > 1 && emptySegment(r.dir, firsts[len(firsts)-1]) {
+		firsts = firsts[:len(firsts)-1]
+	}
 	newest := firsts[len(firsts)-1]
 	offset, err := lineNearEnd(r.dir, newest)
 	if err != nil {

@@ -206,6 +206,24 @@ func TestVerifyWhileWriting(t *testing.T) {
 	verified(t, dir)
 }
 
+func TestVerifyBeforeTheFirstLine(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, segmentName(1)), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := verified(t, dir); len(r.Notes) != 1 || r.Records != 0 {
+		t.Errorf("got %+v, want a note", r)
+	}
+	l := open(t, config(dir))
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r := verified(t, dir); r.Records != 3 {
+		t.Errorf("got %d records, want 3", r.Records)
+	}
+}
+
 func TestStopWhileReading(t *testing.T) {
 	t.Parallel()
 	dir, _ := rolled(t)
