@@ -1,20 +1,19 @@
 package ftp
 
-import (
-	"io"
-)
+import "io"
 
 // sendASCII sends src with CRLF line ends (RFC 959, section 3.1.1.1). A line
 // that has CRLF already keeps it; nothing is added at the end.
 func (d *dataConn) sendASCII(src io.ReaderAt) error {
 	// Every byte may become two: read into the last third, write from the first two.
-	third := len(d.buf) / 3
-	in := d.buf[2*third:]
+	buf := d.buffer()
+	third := len(buf) / 3
+	in := buf[2*third:]
 	var offset int64
 	var before byte
 	for {
 		n, err := src.ReadAt(in[:third], offset)
-		out := toNetwork(d.buf[:0], in[:n], before)
+		out := toNetwork(buf[:0], in[:n], before)
 		if n > 0 {
 			before = in[n-1]
 			if _, err := d.Write(out); err != nil {
@@ -48,14 +47,14 @@ func toNetwork(out, text []byte, before byte) []byte {
 // receiveASCII writes what the peer sends with CRLF turned into LF. A CR alone
 // is kept.
 func (d *dataConn) receiveASCII(dst io.WriterAt, offset int64) error {
+	buf := d.buffer()
 	held := false // a CR at the end of the last piece
 	for {
-		start := 1 // room for the CR held back
-		n, err := d.fill(d.buf[start:])
-		text := d.buf[start : start+n]
+		n, err := d.fill(buf[1:]) // the first place is for the CR held back
+		text := buf[1 : n+1]
 		if held {
-			d.buf[0] = '\r'
-			text = d.buf[:n+1]
+			buf[0] = '\r'
+			text = buf[:n+1]
 		}
 		d.count(n)
 		ended := err != nil

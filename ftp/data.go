@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,8 +27,26 @@ type dataConn struct {
 	guard *guarded // raw with a limit on silence
 	tls   *tls.Conn
 	stall time.Duration
-	buf   []byte // on loan from the server while the transfer runs
-	count func(n int)
+	count func(n int) // told of each piece moved
+
+	buffers *sync.Pool // of *[]byte
+	loan    *[]byte
+}
+
+// buffer is bufferSize bytes on loan. Where the kernel moves the bytes none is
+// taken.
+func (d *dataConn) buffer() []byte {
+	if d.loan == nil {
+		d.loan = d.buffers.Get().(*[]byte)
+	}
+	return *d.loan
+}
+
+func (d *dataConn) giveBack() {
+	if d.loan != nil {
+		d.buffers.Put(d.loan)
+		d.loan = nil
+	}
 }
 
 // protect puts TLS on the connection; we are the TLS server whoever connected.
@@ -54,7 +73,11 @@ func (d *dataConn) Write(p []byte) (int, error) {
 	var n int
 	var err error
 	if d.tls != nil {
+		d.guard.gather(len(p))
 		n, err = d.tls.Write(p)
+		if flushed := d.guard.writeThrough(); err == nil {
+			err = flushed
+		}
 	} else {
 		n, err = d.guard.Write(p)
 	}
@@ -129,10 +152,11 @@ func (d *dataConn) receiveFile(f *os.File) error {
 
 // send sends what src holds from offset on.
 func (d *dataConn) send(src io.ReaderAt, offset int64) error {
+	buf := d.buffer()
 	for {
-		n, err := src.ReadAt(d.buf, offset)
+		n, err := src.ReadAt(buf, offset)
 		if n > 0 {
-			if _, err := d.Write(d.buf[:n]); err != nil {
+			if _, err := d.Write(buf[:n]); err != nil {
 				return err
 			}
 			offset += int64(n)
@@ -149,10 +173,11 @@ func (d *dataConn) send(src io.ReaderAt, offset int64) error {
 
 // receive writes what the peer sends to dst from offset on.
 func (d *dataConn) receive(dst io.WriterAt, offset int64) error {
+	buf := d.buffer()
 	for {
-		n, err := d.fill(d.buf)
+		n, err := d.fill(buf)
 		if n > 0 {
-			if _, err := dst.WriteAt(d.buf[:n], offset); err != nil {
+			if _, err := dst.WriteAt(buf[:n], offset); err != nil {
 				return fault(err)
 			}
 			offset += int64(n)

@@ -569,6 +569,29 @@ func TestAlloChecksSpace(t *testing.T) {
 	c.do("ALLO 1001", "552 *")
 }
 
+// Peers that come and go at every moment leave nothing behind: the fixture
+// counts connections and sessions, and the pool its ports.
+func TestAcceptRaces(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{PassivePorts: freePorts(t, 1), TLS: serverTLS(t)})
+	f.tree.put(t, "f", "content")
+	scripts := []string{
+		"", "USER alice\r\n", "USER alice\r\nPASS right\r\nEPSV\r\n", "USER alice\r\nPASS right\r\nEPSV\r\nRETR f\r\n",
+		"USER alice\r\nPASS right\r\nEPSV\r\nSTOR g\r\nQUIT\r\n", "AUTH TLS\r\n", "AUTH TLS\r\n\x16\x03",
+	}
+	const rounds = 210
+	for i := range rounds {
+		c := f.dialSilent(t)
+		c.send(scripts[i%len(scripts)])
+		_ = c.conn.Close()
+	}
+	waitFor(t, func() bool { return len(f.core.Record.Events(session.EventConnection)) == rounds })
+	c := f.dial(t).login()
+	if got := c.retr("RETR f"); got != "content" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestStou(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil, ftp.Config{})

@@ -5,10 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
-	"io"
-	"net"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"gateway/internal/lineio"
@@ -127,27 +124,4 @@ func sameCertificate(a, b tls.ConnectionState) bool {
 		return len(a.PeerCertificates) == len(b.PeerCertificates)
 	}
 	return a.PeerCertificates[0].Equal(b.PeerCertificates[0])
-}
-
-// guarded is a data connection with a limit on silence. Under TLS it also sees
-// what crypto/tls does not tell: whether the peer closed the TCP connection
-// without having closed TLS before, in which case the end may be an attacker's.
-type guarded struct {
-	net.Conn
-	stall time.Duration
-	eof   atomic.Bool
-}
-
-func (g *guarded) Read(p []byte) (int, error) {
-	_ = g.SetReadDeadline(time.Now().Add(g.stall))
-	n, err := g.Conn.Read(p)
-	if err == io.EOF {
-		g.eof.Store(true)
-	}
-	return n, err
-}
-
-func (g *guarded) Write(p []byte) (int, error) {
-	_ = g.SetWriteDeadline(time.Now().Add(g.stall))
-	return g.Conn.Write(p)
 }

@@ -107,7 +107,10 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 	}
 	defer raw.Close()
 	sess := c.sess
-	d := &dataConn{raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall}, stall: c.cfg.TransferStall}
+	d := &dataConn{
+		raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall}, stall: c.cfg.TransferStall, buffers: &c.srv.buffers,
+	}
+	defer d.giveBack()
 	defer context.AfterFunc(ctx, d.cut)()
 	d.count = func(n int) {
 		t.moved.Add(int64(n))
@@ -126,9 +129,6 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 			return err
 		}
 	}
-	buf := c.srv.buffers.Get().(*[]byte)
-	defer c.srv.buffers.Put(buf)
-	d.buf = *buf
 	if err := j.move(ctx, d); err != nil {
 		d.cut()
 		return err

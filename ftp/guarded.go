@@ -1,0 +1,79 @@
+package ftp
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// guarded is a data connection with a limit on silence. Under TLS it also sees
+// what crypto/tls does not tell: whether the peer closed the TCP connection
+// without having closed TLS before, in which case the end may be an attacker's.
+type guarded struct {
+	net.Conn
+	stall time.Duration
+	eof   atomic.Bool
+	// held gathers the records of one piece of a file while holding is set, so that
+	// they leave in one write.
+	held    []byte
+	holding bool
+}
+
+func (g *guarded) Read(p []byte) (int, error) {
+	_ = g.SetReadDeadline(time.Now().Add(g.stall))
+	n, err := g.Conn.Read(p)
+	if err == io.EOF {
+		g.eof.Store(true)
+	}
+	return n, err
+}
+
+func (g *guarded) Write(p []byte) (int, error) {
+	if g.holding {
+		g.held = append(g.held, p...)
+		return len(p), nil
+	}
+	return g.write(p)
+}
+
+// write goes on as long as something moves within the stall time.
+func (g *guarded) write(p []byte) (written int, err error) {
+	for written < len(p) {
+		_ = g.SetWriteDeadline(time.Now().Add(g.stall))
+		n, err := g.Conn.Write(p[written:])
+		written += n
+		if err != nil && !(n > 0 && errors.Is(err, os.ErrDeadlineExceeded)) {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// recordOverhead is more than what TLS adds to each record of 16 KiB.
+const (
+	recordSize     = 16 << 10
+	recordOverhead = 64
+)
+
+// gather holds back what is written until writeThrough: the records of n bytes.
+// A piece that fits into one record is not worth it.
+func (g *guarded) gather(n int) {
+	if n <= recordSize {
+		return
+	}
+	if need := n + (n/recordSize+1)*recordOverhead; cap(g.held) < need {
+		g.held = make([]byte, 0, need)
+	}
+	g.holding = true
+}
+
+// writeThrough writes what was held back, if anything was.
+func (g *guarded) writeThrough() error {
+	g.holding = false
+	_, err := g.write(g.held)
+	g.held = g.held[:0]
+	return err
+}
