@@ -1,0 +1,2 @@
+allow "files" {
+  protocol = "ftp"

@@ -1,0 +1,3 @@
+allow "files" {
+  protocol = "ftp
+}
