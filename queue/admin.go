@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,7 +39,8 @@ type Recipient struct {
 }
 
 // Detail is all that is known of a message. Header is the beginning of its
-// content, as it was sent: mind what prints it.
+// content, as it was sent: mind what prints it. It is empty if the content is
+// damaged; the Reply says so.
 type Detail struct {
 	Item
 	Conn       string      `json:"conn,omitempty"`
@@ -100,7 +102,7 @@ func (q *Queue) Show(ctx context.Context, id string) (Detail, error) {
 		d.Recipients = append(d.Recipients, r.Recipient)
 	}
 	h, err := q.header(ctx, m)
-	if err != nil {
+	if err != nil && !errors.Is(err, errContent) {
 		return Detail{}, fmt.Errorf("show message %s: %w", id, err)
 	}
 	d.Header = string(h.raw)

@@ -127,8 +127,7 @@ func (b *bounceText) report(hostname string, m message, lost []lostRecipient) {
 		b.line("Final-Recipient: %s; %s", kind, r.Address)
 		b.line("Action: failed")
 		b.line("Status: %s", finalStatus(r))
-		if r.RemoteHost != "" && r.status.Code != 0 {
-			b.line("Remote-MTA: x-address; %s", r.RemoteHost)
+		if r.status.Code != 0 {
 			b.line("Diagnostic-Code: smtp; %s", r.status)
 		} else {
 			b.line("Diagnostic-Code: x-gateway; %s", r.status)

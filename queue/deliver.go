@@ -72,14 +72,14 @@ func (q *Queue) hand(ctx context.Context, m message, batch []recipient) (relay.R
 	if h.received > maxReceived {
 		return failed(relay.Failed, "5.4.6", fmt.Sprintf("mail loop: more than %d Received fields", maxReceived))
 	}
+	if route.maildir() {
+		return q.handMaildir(ctx, route, m, batch), nil
+	}
 	body, err := q.open(ctx, m)
 	if err != nil {
 		return relay.Result{}, err
 	}
 	defer body.Close()
-	if route.maildir() {
-		return q.handMaildir(ctx, route, m, batch, body), nil
-	}
 	out := relay.Message{From: m.from, Size: m.size, Body: body, EightBit: m.eightBit, SMTPUTF8: m.smtputf8 && h.eightBit || !ascii(m.from)}
 	for _, r := range batch {
 		out.To = append(out.To, r.Address)

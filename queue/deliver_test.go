@@ -45,6 +45,10 @@ func newPeer(t *testing.T, answer func(command, content string) string) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return servePeer(t, ln, answer)
+}
+
+func servePeer(t *testing.T, ln net.Listener, answer func(command, content string) string) *peer {
 	p := &peer{addr: ln.Addr().String(), answer: answer}
 	var wg sync.WaitGroup
 	var conns sync.Map
@@ -187,6 +191,32 @@ func TestDeliverBySMTP(t *testing.T) {
 		!slices.Equal(got[0].to, []string{"b@example.net", `"c d"@example.net`}) {
 		t.Errorf("got %+v", got)
 	}
+}
+
+func TestDeliverByUnixSocket(t *testing.T) {
+	t.Parallel()
+	dir, err := os.MkdirTemp("", "lmtp") // t.TempDir is too long a name for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	ln, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := servePeer(t, ln, func(command, _ string) string {
+		if strings.HasPrefix(command, "LHLO") {
+			return "250 peer"
+		}
+		return ""
+	})
+	f := newQueue(t, "lmtp://"+p.addr, nil)
+	put(t, f.Queue, mail, envelope("b@example.net"))
+	f.run(t)
+	if e := f.wait(t, 1)[0]; e.Verb != session.Deliver || e.RemoteHost != p.addr {
+		t.Errorf("got %+v", e)
+	}
+	f.waitList(t, 0)
 }
 
 func TestAccountRouteGoesBeforeDefault(t *testing.T) {
@@ -456,8 +486,8 @@ func TestDamagedContentIsHeld(t *testing.T) {
 		t.Errorf("got %+v", e)
 	}
 	<-f.settled
-	if list := f.waitList(t, 1); !list[0].Held {
-		t.Errorf("got %+v", list)
+	if d, err := f.Show(t.Context(), id); err != nil || !d.Held || d.Header != "" || !strings.Contains(d.Reply, "damaged") {
+		t.Errorf("got %+v, %v", d, err)
 	}
 	if len(p.messages()) != 0 {
 		t.Errorf("got %+v", p.messages())

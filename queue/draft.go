@@ -146,7 +146,8 @@ func (d *Draft) Commit(ctx context.Context, e Envelope) (string, error) {
 	case d.err != nil:
 		return "", d.err
 	}
-	if err := d.queue.checkEnvelope(e); err != nil {
+	route, err := d.queue.checkEnvelope(e)
+	if err != nil {
 		return "", err
 	}
 	if err := d.queue.checkSpace(); err != nil {
@@ -155,7 +156,7 @@ func (d *Draft) Commit(ctx context.Context, e Envelope) (string, error) {
 	now := d.queue.now()
 	m := message{
 		id: d.id, from: e.From, account: e.User, conn: e.Conn, session: e.Session, messageID: e.MessageID,
-		route: e.Route, smtputf8: e.SMTPUTF8, eightBit: d.eightBit, size: d.size, inFile: d.file != nil,
+		route: route, smtputf8: e.SMTPUTF8, eightBit: d.eightBit, size: d.size, inFile: d.file != nil,
 		accepted: now, next: now,
 	}
 	for i, to := range e.To {
@@ -232,26 +233,30 @@ func (d *Draft) path(prefix string) string {
 }
 
 // checkEnvelope is the last line before the disk: a front-end has parsed the
-// addresses already, and told its peer what was wrong with them.
-func (q *Queue) checkEnvelope(e Envelope) error {
+// addresses already, and told its peer what was wrong with them. It returns the
+// message's own route in the form that is kept.
+func (q *Queue) checkEnvelope(e Envelope) (route string, err error) {
 	if n := len(e.To); n == 0 || n > q.cfg.MaxRecipients {
-		return fmt.Errorf("%w: %d recipients, want 1 to %d", ErrEnvelope, n, q.cfg.MaxRecipients)
+		return "", fmt.Errorf("%w: %d recipients, want 1 to %d", ErrEnvelope, n, q.cfg.MaxRecipients)
 	}
 	if _, err := ParseReversePath(e.From, e.SMTPUTF8); err != nil {
-		return fmt.Errorf("%w: reverse-path: %w", ErrEnvelope, err)
+		return "", fmt.Errorf("%w: reverse-path: %w", ErrEnvelope, err)
 	}
 	for _, to := range e.To {
 		if _, err := ParseMailbox(to, e.SMTPUTF8); err != nil {
-			return fmt.Errorf("%w: forward-path: %w", ErrEnvelope, err)
+			return "", fmt.Errorf("%w: forward-path: %w", ErrEnvelope, err)
 		}
 	}
 	for _, note := range []string{e.User, e.Conn, e.Session, e.MessageID} {
 		if len(note) > maxNote || !utf8.ValidString(note) || strings.ContainsFunc(note, control) {
-			return fmt.Errorf("%w: a text that is too long or holds control characters", ErrEnvelope)
+			return "", fmt.Errorf("%w: a text that is too long or holds control characters", ErrEnvelope)
 		}
 	}
-	_, err := q.route(e.Route)
-	return err
+	r, err := q.route(e.Route)
+	if err != nil || e.Route == "" {
+		return "", err
+	}
+	return r.String(), nil
 }
 
 // checkSpace refuses mail before the disk is so full that nothing else works.

@@ -14,27 +14,34 @@ import (
 	"gateway/queue/relay"
 )
 
-// handMaildir writes one file for each recipient into the route's folder.
-func (q *Queue) handMaildir(ctx context.Context, route Route, m message, batch []recipient, body io.ReadCloser) relay.Result {
+// handMaildir writes one file for each recipient into the route's folder. After
+// a fault the rest is left for the next attempt.
+func (q *Queue) handMaildir(ctx context.Context, route Route, m message, batch []recipient) relay.Result {
 	result := relay.Result{RemoteHost: route.path, Statuses: make([]relay.Status, len(batch))}
+	var fault error
 	for i, r := range batch {
-		err := ctx.Err()
-		if err == nil && i > 0 {
-			_ = body.Close()
-			body, err = q.open(ctx, m)
+		if fault == nil {
+			fault = q.storeFor(ctx, route.path, m, r)
 		}
-		if err == nil {
-			err = q.writeMaildir(route.path, m, r, body)
-		}
-		if err != nil {
-			for j := i; j < len(batch); j++ {
-				result.Statuses[j] = relay.Status{Enhanced: "4.2.0", Text: "maildir: " + withoutPath(err)}
-			}
-			return result
+		if fault != nil {
+			result.Statuses[i] = relay.Status{Enhanced: "4.2.0", Text: "maildir: " + withoutPath(fault)}
+			continue
 		}
 		result.Statuses[i] = relay.Status{Outcome: relay.Delivered, Enhanced: "2.0.0", Text: "stored in the maildir"}
 	}
 	return result
+}
+
+func (q *Queue) storeFor(ctx context.Context, folder string, m message, r recipient) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	body, err := q.open(ctx, m)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	return q.writeMaildir(folder, m, r, body)
 }
 
 // writeMaildir stores a message in folder: written and synced in tmp, renamed
@@ -55,7 +62,9 @@ func (q *Queue) writeMaildir(folder string, m message, r recipient, body io.Read
 			return err
 		}
 	}
-	name := fmt.Sprintf("%d.%sR%d.%s", m.accepted.Unix(), m.id, r.number, q.cfg.Hostname)
+	// A colon begins the flags of a maildir's file name.
+	host := strings.ReplaceAll(q.cfg.Hostname, ":", `\072`)
+	name := fmt.Sprintf("%d.%sR%d.%s", m.accepted.Unix(), m.id, r.number, host)
 	tmp := path.Join(folder, "tmp", name)
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {

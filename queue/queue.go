@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,8 @@ type Config struct {
 	// what is in it and in no envelope is removed by Open. It is made if missing.
 	// Required.
 	Dir string
-	// Hostname is given with EHLO and stands in bounces. Required.
+	// Hostname is given with EHLO and stands in bounces: a name or an IP address.
+	// Required.
 	Hostname string
 	// DefaultRoute is where mail of accounts without a route of their own goes. If
 	// it is zero such mail is not accepted (ErrNoRoute).
@@ -94,7 +96,7 @@ func (c Config) Validate() error {
 	}
 	bad(c.Dir == "", "Dir is not set")
 	bad(c.Recorder == nil, "Recorder is not set")
-	if _, err := checkDomain(c.Hostname, false); err != nil {
+	if _, err := checkDomain(hostLiteral(c.Hostname), false); err != nil {
 		errs = append(errs, fmt.Errorf("queue: Hostname: %w", err))
 	}
 	bad(c.DefaultRoute.maildir() && c.MaildirDir == "", "DefaultRoute is a maildir and MaildirDir is not set")
@@ -109,7 +111,22 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// hostLiteral gives an IP address the form that it has in mail (RFC 5321,
+// section 4.1.3) and leaves a name as it is.
+func hostLiteral(host string) string {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case err != nil:
+		return host
+	case ip.Is4():
+		return "[" + host + "]"
+	default:
+		return "[IPv6:" + host + "]"
+	}
+}
+
 func (c Config) withDefaults() Config {
+	c.Hostname = hostLiteral(c.Hostname)
 	if len(c.Retry) == 0 {
 		c.Retry = defaultRetry()
 	}
@@ -154,7 +171,7 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Queue, error) {
 		return nil, err
 	}
 	q := &Queue{cfg: cfg.withDefaults(), db: db, now: time.Now, wake: make(chan struct{}, 1)}
-	q.client = relay.Client{Hostname: cfg.Hostname, TLS: cfg.TLS, Timeouts: cfg.Timeouts}
+	q.client = relay.Client{Hostname: q.cfg.Hostname, TLS: cfg.TLS, Timeouts: cfg.Timeouts}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gateway/queue/relay"
 	"gateway/session"
 	"gateway/store"
 )
@@ -277,6 +278,67 @@ func TestLargeContent(t *testing.T) {
 		got, err := os.ReadFile(filepath.Join(f.dir, "maildirs", "inbox", "new", e.Name()))
 		if err != nil || !strings.HasSuffix(string(got), strings.ReplaceAll(content, "\r\n", "\n")) {
 			t.Errorf("got %d bytes, %v", len(got), err)
+		}
+	}
+}
+
+// An attempt that was cut between the rename and our own commit is made again,
+// and leaves one file.
+func TestMaildirHasNoSecondCopy(t *testing.T) {
+	t.Parallel()
+	f := newQueue(t, "maildir://inbox", func(c *Config) { c.Hostname = "2001:db8::1" })
+	m, err := f.load(t.Context(), put(t, f.Queue, mail, envelope("b@x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		got := f.handMaildir(t.Context(), f.cfg.DefaultRoute, m, m.recipients)
+		if s := got.Statuses[0]; s.Outcome != relay.Delivered {
+			t.Errorf("got %+v", s)
+		}
+	}
+	entries, err := os.ReadDir(filepath.Join(f.dir, "maildirs", "inbox", "new"))
+	if err != nil || len(entries) != 1 || strings.Contains(entries[0].Name(), ":") {
+		t.Errorf("got %v, %v; want one file without a colon", entries, err)
+	}
+}
+
+// A link in the place of a maildir does not lead out of the folder of maildirs.
+func TestMaildirStaysInside(t *testing.T) {
+	t.Parallel()
+	f := newQueue(t, "maildir://inbox", nil)
+	outside := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(f.dir, "maildirs"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(f.dir, "maildirs", "inbox")); err != nil {
+		t.Fatal(err)
+	}
+	put(t, f.Queue, mail, envelope("b@x"))
+	f.run(t)
+	e := f.wait(t, 1)[0]
+	if e.Verb != session.Defer || strings.Contains(e.Reason, f.dir) {
+		t.Errorf("got %+v, want a defer without the path", e)
+	}
+	if entries, err := os.ReadDir(outside); err != nil || len(entries) != 0 {
+		t.Errorf("got %v, %v outside", entries, err)
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	t.Parallel()
+	err := Config{Retry: []time.Duration{1}, Expire: -1, DefaultRoute: Route{scheme: schemeMaildir, path: "x"}}.Validate()
+	if err == nil {
+		t.Fatal("got nil")
+	}
+	for _, want := range []string{"Dir is", "Recorder", "Hostname", "MaildirDir", "Retry", "Expire"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s in it", err, want)
+		}
+	}
+	for _, host := range []string{"gw.example.com", "localhost", "192.0.2.1", "2001:db8::1"} {
+		if err := (Config{Dir: "x", Recorder: newRecord(), Hostname: host}).Validate(); err != nil {
+			t.Errorf("%s: %v", host, err)
 		}
 	}
 }

@@ -124,7 +124,10 @@ func checkHost(host string) error {
 	if host == "" {
 		return refuseRoute("no host")
 	}
-	if _, err := netip.ParseAddr(host); err == nil {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if ip.Zone() != "" {
+			return refuseRoute("a network address with a zone")
+		}
 		return nil
 	}
 	if len(host) > maxDomainBytes {

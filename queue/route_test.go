@@ -32,6 +32,7 @@ func TestParseRoute(t *testing.T) {
 		{"smtp://x?y=z", "", "options"},
 		{"smtp://x#y", "", "options"},
 		{"smtp://-x", "", "host name"},
+		{"smtp://[fe80::1%25eth0]", "", "zone"},
 		{"smtp://x..y", "", "host name"},
 		{"smtp://joe:hunter2@x", "", "credentials"},
 		{"smtp://joe@x", "", "credentials"},

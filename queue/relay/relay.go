@@ -17,6 +17,7 @@ package relay
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -159,6 +160,9 @@ func (t *transaction) run(ctx context.Context) error {
 	dialer := net.Dialer{Timeout: t.timeouts.Connect}
 	raw, err := dialer.DialContext(ctx, t.endpoint.Network, t.endpoint.Address)
 	if err != nil {
+		if op, ok := errors.AsType[*net.OpError](err); ok {
+			err = op.Err // without the address: the text may end in a bounce
+		}
 		return &fault{status: Status{Enhanced: "4.4.1", Text: "connect: " + clean(err.Error())}}
 	}
 	defer raw.Close()

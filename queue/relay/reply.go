@@ -149,9 +149,8 @@ func clean(s string) string {
 			return r
 		}
 	}, s)
-	for len(s) > maxText {
-		_, n := utf8.DecodeLastRuneInString(s[:maxText+1])
-		s = s[:maxText+1-n]
+	if len(s) > maxText {
+		s = strings.ToValidUTF8(s[:maxText], "") // a character may have been cut
 	}
 	return strings.TrimSpace(s)
 }
