@@ -85,7 +85,7 @@ func (c *conn) answered(w *wire, line string) {
 		}
 		c.state = greeted
 		if code == 250 {
-			c.errors, c.idle = 0, 0
+			c.errors, c.idle, c.surplus = 0, 0, 0
 		}
 	case code == 250:
 		c.advance(w.last)
@@ -121,6 +121,10 @@ func (c *conn) advance(name verb) {
 // count hangs up after too many refusals.
 func (c *conn) count(w *wire, code int) {
 	if code < 400 || w.mute {
+		return
+	}
+	if w.last == "RCPT" && code == replyTooManyRcpt.code && c.surplus < c.cfg.MaxRecipients {
+		c.surplus++ // the peer will send the others a message of their own
 		return
 	}
 	c.errors++

@@ -117,6 +117,13 @@ func split(line []byte) (name verb, arg string, ok bool) {
 	return verb(strings.ToUpper(first)), strings.Trim(rest, " "), true
 }
 
+// isAuth reports whether a line that may be incomplete is AUTH, whose initial
+// response may be as long as any response.
+func isAuth(line []byte) bool {
+	const auth = "AUTH "
+	return len(line) > len(auth) && strings.EqualFold(string(line[:len(auth)]), auth)
+}
+
 // idleCommand counts a command that brings no message nearer, and hangs up at
 // the bound.
 func (c *conn) idleCommand(w *wire) bool {

@@ -24,7 +24,7 @@ type conn struct {
 	attempt    *session.Attempt
 	sess       *session.Session // nil until AUTH succeeded
 	tls        *tls.Conn        // nil in clear
-	started    time.Time
+	started    time.Time        // of the login grace
 	commands   map[verb]command
 	rewordings []rewording
 
@@ -34,6 +34,7 @@ type conn struct {
 	extended bool   // said EHLO
 	errors   int
 	idle     int
+	surplus  int // recipients refused because there were too many
 	quit     bool
 	tx       envelope
 	why      error // why a 421 that is about to be sent is
@@ -50,7 +51,7 @@ func (s *Server) handle(ctx context.Context, nc *listener.Conn, attempt *session
 	defer cancel()
 	c := &conn{
 		cfg: &s.cfg, ctx: ctx, attempt: attempt, started: time.Now(),
-		commands: commandTable(), rewordings: rewordings(),
+		commands: s.commands, rewordings: s.rewordings,
 	}
 	defer c.bye()
 	if s.cfg.Implicit {
@@ -77,14 +78,20 @@ func (s *Server) handle(ctx context.Context, nc *listener.Conn, attempt *session
 // handshake protects the connection. Whatever was learnt before is forgotten
 // (RFC 3207, section 4.2).
 func (c *conn) handshake(nc net.Conn) error {
-	ctx, cancel := context.WithDeadline(c.ctx, c.started.Add(c.cfg.LoginGrace))
+	if c.sess != nil {
+		c.started, c.sess = time.Now(), nil // to log in again
+	}
+	ctx, cancel := context.WithDeadline(c.ctx, c.graceEnds())
 	defer cancel()
 	_ = nc.SetDeadline(time.Time{})
 	t := tls.Server(nc, c.cfg.TLS)
 	if err := t.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w: %w", session.ErrHandshake, err)
 	}
-	c.tls, c.sess = t, nil
+	if p := t.ConnectionState().NegotiatedProtocol; p != "" && p != alpn {
+		return fmt.Errorf("%w: the peer speaks %q", session.ErrHandshake, printable(p, len(p)))
+	}
+	c.tls = t
 	c.attempt.Upgraded(session.TLSChannel(t.ConnectionState()))
 	return nil
 }

@@ -197,7 +197,7 @@ func TestRepairE(t *testing.T) {
 	f := newFixture(t, nil, implicit)
 	p := dialPeer(t, f.listen(t), true)
 	p.expect("220 ")
-	p.send("EHLO x\nAUTH PLAIN " + strings.Repeat("A", 4000) + "\n")
+	p.send("EHLO x\nAUTH PLAIN " + strings.Repeat("A", 12000) + "\n")
 	p.expect("250-", "501 5.5.2")
 	p.send("AUTH PLAIN\n")
 	p.expect("334 ")

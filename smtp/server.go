@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +26,8 @@ type Config struct {
 	// Queue takes the mail.
 	Queue Queue
 	// TLS is used for STARTTLS, or from the first byte if Implicit. Nil means that
-	// STARTTLS is not offered. It is not changed.
+	// STARTTLS is not offered. It is not changed: the copy that is used has TLS 1.2
+	// as its least version and "smtp" as its only application protocol.
 	TLS *tls.Config
 	// Implicit makes the connection begin with the TLS handshake (RFC 8314,
 	// section 3.3).
@@ -99,12 +99,19 @@ func (cfg *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
+// alpn is what we call ourselves to a peer that asks for a protocol by name (RFC
+// 7301). No such name is registered, and mail clients do not ask; browsers do,
+// and one that was sent here is turned away in the handshake (ALPACA).
+const alpn = "smtp"
+
 const hostnameChars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._[]:"
 
 // A Server serves submission on any number of net.Listeners.
 type Server struct {
-	cfg      Config
-	listener listener.Server
+	cfg        Config
+	commands   map[verb]command
+	rewordings []rewording
+	listener   listener.Server
 }
 
 // New returns a Server. It panics if cfg.Validate has something to say.
@@ -113,7 +120,7 @@ func New(cfg Config) *Server {
 		panic(err)
 	}
 	cfg.fill()
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, commands: commandTable(), rewordings: rewordings()}
 	s.listener = listener.Server{
 		Gate: cfg.Gate, Name: cfg.Name, Protocol: cfg.Protocol, Handle: s.handle, Log: cfg.Log,
 	}
@@ -154,7 +161,7 @@ func (cfg *Config) fill() {
 		if cfg.TLS.MinVersion < tls.VersionTLS12 {
 			cfg.TLS.MinVersion = tls.VersionTLS12
 		}
-		cfg.TLS.NextProtos = slices.Clone(cfg.TLS.NextProtos)
+		cfg.TLS.NextProtos = []string{alpn}
 	}
 }
 

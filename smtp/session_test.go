@@ -2,12 +2,14 @@ package smtp
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gateway/session"
@@ -124,6 +126,7 @@ func TestSessionEnds(t *testing.T) {
 				p := dial()
 				p.login()
 				begin(p)
+				synctest.Wait()
 				began := time.Now()
 				if n := f.Gate.Revoke("alice"); n != 1 {
 					t.Fatalf("%d sessions revoked, want 1", n)
@@ -381,4 +384,122 @@ func TestValidate(t *testing.T) {
 	if err := ok.Validate(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestForeignALPN: a peer that wants to speak something else is turned away in
+// the handshake.
+func TestForeignALPN(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil, implicit)
+	addr := f.listen(t)
+	for _, protocol := range []string{"h2", "smtp"} {
+		cfg := clientTLS()
+		cfg.NextProtos = []string{protocol}
+		conn, err := tls.Dial("tcp", addr, cfg)
+		if (err == nil) != (protocol == "smtp") {
+			t.Errorf("ALPN %q: got %v", protocol, err)
+		}
+		if err == nil {
+			_ = conn.Close()
+		}
+	}
+}
+
+// TestTooManyRecipients: what is over the limit is refused for now, and the
+// others get the message.
+func TestTooManyRecipients(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil, func(cfg *Config) { cfg.Implicit, cfg.MaxRecipients = true, minRecipients })
+	p := dialPeer(t, f.listen(t), true)
+	p.login()
+	p.send("MAIL FROM:<alice@example.com>\n")
+	p.expect("250 ")
+	for i := range minRecipients + 50 {
+		p.send(fmt.Sprintf("RCPT TO:<r%d@remote.test>\n", i))
+		if i < minRecipients {
+			p.expect("250 2.1.5")
+		} else {
+			p.expect("452 4.5.3")
+		}
+	}
+	p.send("DATA\n")
+	p.expect("354 ")
+	p.send(aliceHeader + "\n.\n")
+	p.expect("250 2.0.0")
+	if n := len(f.queue.all()[0].envelope.To); n != minRecipients {
+		t.Errorf("%d recipients, want %d", n, minRecipients)
+	}
+}
+
+// TestUpgradeAfterLogin: who logged in in clear and upgrades later has the grace
+// anew, and has to log in again.
+func TestUpgradeAfterLogin(t *testing.T) {
+	t.Parallel()
+	bubble(t, anything, nil, func(t *testing.T, _ *fixture, dial func() *peer) {
+		p := dial()
+		p.loginClear()
+		time.Sleep(time.Minute)
+		p.send("STARTTLS\n")
+		p.expect("220 ")
+		p.startTLS()
+		time.Sleep(20 * time.Second)
+		p.send("EHLO x\nMAIL FROM:<alice@example.com>\nAUTH PLAIN " + alicePlain + "\nQUIT\n")
+		p.expect("250-", "530 5.7.0 Authentication required", "235 ", "221 ")
+		p.expectEnd()
+	})
+}
+
+// TestHideSource: the message does not tell where it was sent from.
+func TestHideSource(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, nil, func(cfg *Config) { cfg.Implicit, cfg.HideSource = true, true })
+	p := dialPeer(t, f.listen(t), true)
+	p.login()
+	p.open()
+	p.send("DATA\n")
+	p.expect("354 ")
+	p.send(aliceHeader + "\n.\n")
+	p.expect("250 2.0.0")
+	if m := f.queue.all()[0].content; !strings.HasPrefix(m, "Received: by mx.test with ESMTPSA\r\n") || strings.Contains(m, "127.0.0.1") {
+		t.Errorf("got %q", m)
+	}
+}
+
+// FuzzDialogue: whatever a logged-in peer sends, the connection ends, nothing
+// panics, and what is accepted is the account's own.
+func FuzzDialogue(f *testing.F) {
+	for _, s := range []string{
+		aliceEnvelope + "DATA\n" + aliceHeader + "\n.\nQUIT\n", aliceEnvelope + "BDAT 27 LAST\nFrom: alice@example.com\n\n",
+		aliceEnvelope + "BDAT 3\nFroRSET\nNOOP\n", "STARTTLS\nEHLO x\n", "AUTH LOGIN\nEHLO\n", "EHLO x\nHELO y\nVRFY\nHELP\n\n",
+	} {
+		f.Add([]byte(strings.ReplaceAll(s, "\n", "\r\n")))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		fix := newFixture(t, anything, nil)
+		ln := newPipeListener()
+		served := make(chan struct{})
+		go func() { defer close(served); _ = fix.server.Serve(context.Background(), ln) }()
+		conn := ln.dial()
+		drained := make(chan struct{})
+		go func() { defer close(drained); _, _ = io.Copy(io.Discard, conn) }()
+		_ = conn.SetDeadline(time.Now().Add(peerPatience))
+		_, _ = io.WriteString(conn, "EHLO x\r\nAUTH PLAIN "+alicePlain+"\r\n")
+		_, _ = conn.Write(text)
+		_ = conn.Close()
+		<-drained
+		ctx, cancel := context.WithTimeout(context.Background(), peerPatience)
+		defer cancel()
+		if err := fix.server.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+		<-served
+		if strings.Contains(fix.log.String(), "panic") {
+			t.Errorf("log: %s", fix.log)
+		}
+		for _, m := range fix.queue.all() {
+			if !strings.EqualFold(m.envelope.From, "alice@example.com") || len(m.envelope.To) == 0 {
+				t.Errorf("got %+v", m.envelope)
+			}
+		}
+	})
 }

@@ -13,7 +13,7 @@ func (c *conn) trace(id string, now time.Time) string {
 	var b strings.Builder
 	b.WriteString("Received: ")
 	if !c.cfg.HideSource {
-		fmt.Fprintf(&b, "from %s (%s)\r\n\t", strings.ReplaceAll(c.helo, "?", "-"), literal(c.attempt.Peer().Remote.Addr().String()))
+		fmt.Fprintf(&b, "from %s (%s)\r\n\t", strings.ReplaceAll(c.helo, "?", "-"), literal(c.attempt.Peer().Remote.Addr().WithZone("").String()))
 	}
 	fmt.Fprintf(&b, "by %s with %s", c.cfg.Hostname, c.with())
 	if c.tls != nil {

@@ -22,7 +22,8 @@ const (
 	// maxCommandLine holds a command with its CRLF. RFC 5321, section 4.5.3.1.4
 	// asks for 512, and each extension adds some.
 	maxCommandLine = 4096
-	// maxAuthLine holds a base64 response with its CRLF (RFC 4954, section 4).
+	// maxAuthLine holds AUTH with a base64 response, or a response alone, and the
+	// CRLF (RFC 4954, section 4).
 	maxAuthLine = 12288 + 2
 	// maxPendingReplies is how many bytes of replies to pipelined commands are
 	// held back before they are sent.
@@ -196,7 +197,7 @@ func (w *wire) readLine(limit int) ([]byte, error) {
 		part, err := w.br.ReadSlice('\n')
 		line = append(line, part...)
 		switch {
-		case len(line) > limit:
+		case len(line) > limit && !(isAuth(line) && len(line) <= maxAuthLine):
 			return nil, w.fail(session.ErrProtocol, replyLineTooLong)
 		case err == nil:
 			w.busy()
