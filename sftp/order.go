@@ -15,14 +15,18 @@ const maxPacket = 256 << 10
 var errPacket = errors.New("packet length out of range")
 
 // order stands between a channel and the request server and follows where
-// packets begin and end. Requests are worked off by several goroutines at once,
-// which is right for reads and writes at offsets. It is wrong while a file is
-// open for appending, where each write goes behind the one before it, whatever
-// its offset: then order hands on a request only when all before it are answered.
+// packets begin and end. The request server works off requests by several
+// goroutines at once, which is right for reads and writes at offsets and for
+// nothing else: a handle that is guessed while its SSH_FXP_OPEN runs would meet
+// it half made, and attributes could be set before the writes that came first.
+// So order hands on a read or write when all requests but such are answered, and
+// any other request when all are. While a file is open for appending, where each
+// write goes behind the one before it, it hands on one request at a time.
 type order struct {
 	ch io.ReadWriteCloser
 
 	in, out packet // in is used by Read alone, out by Write alone
+	alone   bool   // the last request must be answered before the next; used by Read alone
 
 	mu       sync.Mutex
 	answered sync.Cond
@@ -30,6 +34,12 @@ type order struct {
 	serial   int // files open for appending
 	closed   bool
 }
+
+// Types of request that may run at the same time.
+const (
+	typeRead  = 5
+	typeWrite = 6
+)
 
 func newOrder(ch io.ReadWriteCloser) *order {
 	o := &order{ch: ch}
@@ -43,13 +53,17 @@ func (o *order) Read(p []byte) (int, error) {
 		return 0, nil
 	}
 	if o.in.atStart() {
-		o.mu.Lock()
-		for o.serial > 0 && o.waiting > 0 && !o.closed {
-			o.answered.Wait()
-		}
-		o.mu.Unlock()
+		alone := o.alone
+		o.settle(func() bool { return alone || o.serial > 0 })
 	}
+	first := o.in.atBody()
 	n, err := o.ch.Read(p[:min(len(p), o.in.rest())])
+	if first && n > 0 {
+		// The request server has the packet only when it has the last byte of it.
+		if o.alone = p[0] != typeRead && p[0] != typeWrite; o.alone {
+			o.settle(func() bool { return true })
+		}
+	}
 	_, whole, bad := o.in.follow(p[:n])
 	if bad != nil {
 		return 0, bad
@@ -59,7 +73,22 @@ func (o *order) Read(p []byte) (int, error) {
 		o.waiting++
 		o.mu.Unlock()
 	}
+	if err != nil {
+		// The request server forgets answers that wait to be sent when it learns of the
+		// end, so that it learns of it when there are none.
+		o.settle(func() bool { return true })
+	}
 	return n, err
+}
+
+// settle waits until all requests are answered or no answer can be sent. It
+// waits only while needed, which is called with the lock held, says so.
+func (o *order) settle(needed func() bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for needed() && o.waiting > 0 && !o.closed {
+		o.answered.Wait()
+	}
 }
 
 func (o *order) Write(p []byte) (int, error) {
@@ -91,15 +120,6 @@ func (o *order) Close() error {
 	return o.ch.Close()
 }
 
-// settle waits until every request is answered or no answer can be sent.
-func (o *order) settle() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for o.waiting > 0 && !o.closed {
-		o.answered.Wait()
-	}
-}
-
 // append counts the files that are open for appending, by +1 and -1.
 func (o *order) append(n int) {
 	o.mu.Lock()
@@ -110,12 +130,16 @@ func (o *order) append(n int) {
 
 // packet follows the packets in a stream: four bytes of length, then so many.
 type packet struct {
-	head [4]byte
-	have int // bytes of head
-	left int // bytes of the body to come
+	head  [4]byte
+	have  int  // bytes of head
+	left  int  // bytes of the body to come
+	begun bool // some of the body came
 }
 
 func (p *packet) atStart() bool { return p.have == 0 }
+
+// atBody reports whether the length is known and nothing of the body came.
+func (p *packet) atBody() bool { return p.have == len(p.head) && !p.begun }
 
 // rest is how many bytes may come before follow must be asked again.
 func (p *packet) rest() int {
@@ -142,8 +166,9 @@ func (p *packet) follow(b []byte) (used int, whole bool, err error) {
 		return used, false, nil
 	}
 	p.left -= used
+	p.begun = p.begun || used > 0
 	if p.left == 0 {
-		p.have = 0
+		p.have, p.begun = 0, false
 		return used, true, nil
 	}
 	return used, false, nil

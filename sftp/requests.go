@@ -34,7 +34,6 @@ func (f *files) serve() {
 	h := handlers{f}
 	server := sftp.NewRequestServer(f.order, sftp.Handlers{FileGet: h, FilePut: h, FileCmd: h, FileList: h})
 	_ = server.Serve()
-	f.order.settle()
 }
 
 // handlers answers the request server's calls.
