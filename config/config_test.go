@@ -1,0 +1,225 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gateway/ftp"
+	"gateway/session"
+)
+
+const minimal = `hostname = "files.example.com"
+listener "sftp" {
+  protocol = "sftp"
+  address  = ":2222"
+}
+`
+
+func parse(t *testing.T, src string) (*Config, error) {
+	t.Helper()
+	return Parse([]byte(src), filepath.Join(t.TempDir(), "gateway.hcl"))
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	c, err := Parse([]byte(minimal), "/etc/gateway/gateway.hcl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, pair := range map[string][2]any{
+		"hostname": {c.Hostname, "files.example.com"},
+		"node":     {c.Node, "files.example.com"},
+		"state":    {c.State, "/etc/gateway/state"},
+		"policy":   {c.Policy, "/etc/gateway/policy.hcl"},
+		"storage":  {c.Storage.Path, "/etc/gateway/files"},
+		"passive":  {c.Passive, PortRange{42000, 42099}},
+		"grace":    {c.ShutdownGrace, 5 * time.Minute},
+		"tls":      {c.Listeners[0].TLS, TLSNone},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: got %v, want %v", what, pair[0], pair[1])
+		}
+	}
+}
+
+func TestSettingsArriveWhereTheyBelong(t *testing.T) {
+	t.Setenv("GATEWAY_TEST_HOST", "env.example.com")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "banner"), []byte("Hello.\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse([]byte(`
+hostname       = env("GATEWAY_TEST_HOST")
+state          = "/var/lib/gateway"
+shutdown_grace = "90s"
+listener "in" {
+  protocol = "submission"
+  address  = "127.0.0.1:2587"
+  tls      = "implicit"
+}
+listener "old" {
+  protocol = "ftp"
+  address  = "[::1]:2121"
+}
+ftp {
+  passive_ports = "1024-2047"
+  data_session  = "preferred"
+  idle_timeout  = "10m"
+}
+sftp { banner = file("banner") }
+smtp { max_message = "1MiB" }
+mail {
+  route = "maildir://inbox"
+  retry = ["1m", "1h"]
+}
+limits {
+  connections = 10
+  hash_memory = "64MiB"
+  trusted     = ["192.0.2.1", "2001:db8::/32"]
+}
+certificates {
+  files {
+    cert = "tls/cert.pem"
+    key  = "/etc/key.pem"
+  }
+}
+log { level = "debug" }
+`), filepath.Join(dir, "gateway.hcl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, pair := range map[string][2]any{
+		"hostname":   {c.Hostname, "env.example.com"},
+		"state":      {c.State, "/var/lib/gateway"},
+		"grace":      {c.ShutdownGrace, 90 * time.Second},
+		"protocol":   {c.Listeners[0].Protocol, session.Submission},
+		"tls":        {c.Listeners[0].TLS, TLSImplicit},
+		"second tls": {c.Listeners[1].TLS, TLSExplicit},
+		"address":    {c.Listeners[1].Address, "[::1]:2121"},
+		"passive":    {c.Passive, PortRange{1024, 2047}},
+		"resumption": {c.FTP.Resumption, ftp.ResumptionPreferred},
+		"idle":       {c.FTP.IdleTimeout, 10 * time.Minute},
+		"banner":     {c.SFTP.Banner, "Hello."},
+		"message":    {c.SMTP.MaxMessageBytes, int64(1 << 20)},
+		"route":      {c.Mail.DefaultRoute.String(), "maildir://inbox"},
+		"retry":      {len(c.Mail.Retry), 2},
+		"limit":      {c.Limits.MaxConnections, 10},
+		"memory":     {c.Hashing.MaxMemory, 64 << 10},
+		"trusted":    {c.Limits.Trusted[0].String(), "192.0.2.1/32"},
+		"cert":       {c.Certificates.Files.Cert, filepath.Join(dir, "tls/cert.pem")},
+		"key":        {c.Certificates.Files.Key, "/etc/key.pem"},
+		"log":        {c.Log.Level, "debug"},
+	} {
+		if pair[0] != pair[1] {
+			t.Errorf("%s: got %v, want %v", what, pair[0], pair[1])
+		}
+	}
+}
+
+// What is wrong is said with file, line, the line itself, and what to do.
+func TestMistakes(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		src  string
+		want []string
+	}{
+		"unknown setting":        {strings.Replace(minimal, "protocol", "protokol", 1), []string{"line 3", `protokol = "sftp"`, "Did you mean \"protocol\"?"}},
+		"unknown block":          {minimal + "limit {\n}\n", []string{"line 6", "limit {", "Did you mean \"limits\"?"}},
+		"missing hostname":       {strings.SplitN(minimal, "\n", 2)[1], []string{"hostname", "required"}},
+		"no listener":            {"hostname = \"a\"\n", []string{"No listener", "listener \"sftp\""}},
+		"bad host name":          {strings.Replace(minimal, "files.example.com", "a b", 1), []string{"line 1", "not a host name"}},
+		"bad protocol":           {strings.Replace(minimal, "\"sftp\"\n", "\"scp\"\n", 1), []string{"line 3", "not one of: ftp, sftp"}},
+		"bad address":            {strings.Replace(minimal, ":2222", "2222", 1), []string{"line 4", "not an address such as"}},
+		"port out of range":      {strings.Replace(minimal, ":2222", ":222222", 1), []string{"not a port number"}},
+		"tls under ssh":          {strings.Replace(minimal, "\":2222\"", "\":2222\"\n  tls = \"implicit\"", 1), []string{"line 2", "No TLS under SSH"}},
+		"twice the same name":    {minimal + minimal[strings.Index(minimal, "listener"):], []string{"line 6", "Duplicate listener"}},
+		"twice the same block":   {minimal + "sftp {\n}\nsftp {\n}\n", []string{"line 8", "Duplicate sftp block", "gateway.hcl:6"}},
+		"bad duration":           {minimal + "shutdown_grace = \"5 minutes\"\n", []string{"line 6", "not a duration"}},
+		"negative duration":      {minimal + "shutdown_grace = \"-5m\"\n", []string{"not a duration"}},
+		"number as text":         {minimal + "limits {\n  connections = \"many\"\n}\n", []string{"line 7", "a number is expected, not string"}},
+		"number out of range":    {minimal + "limits {\n  connections = 0\n}\n", []string{"a whole number from 1"}},
+		"fraction":               {minimal + "limits {\n  connections = 1.5\n}\n", []string{"a whole number from 1"}},
+		"text as flag":           {minimal + "ftp {\n  allow_clear_data = \"yes\"\n}\n", []string{"true or false"}},
+		"bad size":               {minimal + "smtp {\n  max_message = \"35M\"\n}\n", []string{"not a size such as"}},
+		"bad ports":              {minimal + "ftp {\n  passive_ports = \"42099-42000\"\n}\n", []string{"not a range of ports"}},
+		"bad network":            {minimal + "limits {\n  trusted = [\"10.0.0.1/8\"]\n}\n", []string{"did you mean \"10.0.0.0/8\""}},
+		"bad route":              {minimal + "mail {\n  route = \"http://x\"\n}\n", []string{"line 7", "unknown scheme"}},
+		"null":                   {minimal + "node = null\n", []string{"No value for node"}},
+		"not a text":             {minimal + "node = [\"a\"]\n", []string{"a text in quotes is expected"}},
+		"unset variable":         {minimal + "node = env(\"GATEWAY_TEST_NO_SUCH\")\n", []string{"GATEWAY_TEST_NO_SUCH is not set"}},
+		"missing file":           {minimal + "node = file(\"no-such-file\")\n", []string{"no-such-file", "no such file"}},
+		"submission in clear":    {minimal + "mail {\n  route = \"maildir://m\"\n}\nlistener \"s\" {\n  protocol = \"submission\"\n  address = \":1\"\n  tls = \"none\"\n}\n", []string{"line 9", "Submission without TLS"}},
+		"mail without a route":   {minimal + "listener \"s\" {\n  protocol = \"submission\"\n  address = \":1\"\n}\n", []string{"Mail has nowhere to go"}},
+		"files and acme":         {minimal + "certificates {\n  files {\n    cert = \"a\"\n    key = \"b\"\n  }\n  acme {\n  }\n}\n", []string{"choose between"}},
+		"files without a key":    {minimal + "certificates {\n  files {\n    cert = \"a\"\n  }\n}\n", []string{"\"key\" is required"}},
+		"not HCL":                {"hostname: files\n", []string{"line 1"}},
+		"several faults at once": {strings.Replace(minimal, ":2222", "x", 1) + "nodee = \"a\"\n", []string{"2 reasons", "line 4", "nodee"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := parse(t, c.src)
+			wrong, ok := errors.AsType[*Error](err)
+			if !ok {
+				t.Fatalf("got %v, want an *Error", err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(flat(wrong.Error()), flat(want)) {
+					t.Errorf("no %q in:\n%s", want, wrong)
+				}
+			}
+		})
+	}
+}
+
+// flat makes a text comparable over line breaks and capital letters.
+func flat(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+
+func TestParseSize(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]int64{"1": 1, "512B": 512, "64KiB": 65536, "35MiB": 35 << 20, "2GiB": 2 << 30, "1TiB": 1 << 40} {
+		if got, err := ParseSize(text); err != nil || got != want {
+			t.Errorf("%s: got %d, %v; want %d", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "1M", "MiB", "1.5MiB", "9999999999TiB", "1 MiB"} {
+		if got, err := ParseSize(text); err == nil {
+			t.Errorf("%q is taken as %d", text, got)
+		}
+	}
+}
+
+// docs/config.md is printed from the settings and must not lag behind them.
+func TestReferenceIsFresh(t *testing.T) {
+	t.Parallel()
+	written, err := os.ReadFile("../docs/config.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(written) != Reference() {
+		t.Error("docs/config.md is not what the settings say: run make docs")
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(minimal)
+	f.Add("hostname = 1\nlistener \"a\" {\n}\n")
+	f.Add("limits {\n trusted = [[]]\n hashes = 1e400\n}\n")
+	f.Add("mail { retry = {a = 1} }")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, src string) {
+		if strings.Contains(src, "file") { // the fuzzer has no business with our files
+			return
+		}
+		c, err := Parse([]byte(src), filepath.Join(dir, "gateway.hcl"))
+		if (c == nil) == (err == nil) {
+			t.Errorf("got %v and %v", c, err)
+		}
+		if err == nil && (c.Hostname == "" || len(c.Listeners) == 0) {
+			t.Errorf("taken without a host name or a listener: %q", src)
+		}
+	})
+}

@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gateway/session"
+)
+
+// sshOptions are what every OpenSSH client here is given.
+func sshOptions(port string, more ...string) []string {
+	return append([]string{"-q", "-P", port, "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no",
+		"-o", "NumberOfPasswordPrompts=1"}, more...)
+}
+
+// batch runs OpenSSH's sftp with commands, logging in by password.
+func batch(t *testing.T, port, commands string, more ...string) (string, int) {
+	t.Helper()
+	script := filepath.Join(t.TempDir(), "batch")
+	if err := os.WriteFile(script, []byte(commands), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"-p", password, "sftp"}, sshOptions(port, append(more, "-o", "PubkeyAuthentication=no", "-o", "BatchMode=no", "-b", script)...)...)
+	return client(t, "", "sshpass", append(args, alice+"@127.0.0.1")...)
+}
+
+func TestOpenSSH(t *testing.T) {
+	g := start(t)
+	path, content := file(t, "up.bin", 5<<20+3)
+	back := filepath.Join(t.TempDir(), "back.bin")
+	for method, option := range map[string]string{
+		"password":             "PreferredAuthentications=password",
+		"keyboard-interactive": "PreferredAuthentications=keyboard-interactive",
+	} {
+		out, status := batch(t, g.Port("sftp"), fmt.Sprintf(`
+put %s a.bin
+mkdir dir
+rename a.bin dir/b.bin
+ls -l dir
+chmod 600 dir/b.bin
+get dir/b.bin %s
+ln -s dir/b.bin link
+ls -l
+df
+rm link
+rm dir/b.bin
+rmdir dir
+`, path, back), "-o", option)
+		if status != 0 || !strings.Contains(out, "b.bin") {
+			t.Fatalf("%s: exit status %d\n%s", method, status, out)
+		}
+		same(t, method, read(t, back), content)
+		if n := len(events(t, g, "--event", "login", "--outcome", "granted", "--protocol", "sftp")); n == 0 {
+			t.Errorf("%s: no login recorded", method)
+		}
+	}
+}
+
+func TestOpenSSHKey(t *testing.T) {
+	g := start(t)
+	dir := t.TempDir()
+	for _, kind := range []string{"ed25519", "ecdsa", "rsa"} {
+		key := filepath.Join(dir, kind)
+		args := []string{"-q", "-t", kind, "-N", "", "-f", key}
+		if kind == "rsa" {
+			args = append(args, "-b", "3072")
+		}
+		must(t, "", "ssh-keygen", args...)
+		g.CLI("", "user", "key", "add", alice, key+".pub")
+		out := must(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", key, "-b", "/dev/null", alice+"@127.0.0.1")...)
+		_ = out
+	}
+	granted := events(t, g, "--event", "login", "--outcome", "granted")
+	if len(granted) != 3 || granted[0].Method != session.MethodPublicKey || granted[0].Channel.SSHCipher == "" || !strings.Contains(granted[0].Client, "OpenSSH") {
+		t.Errorf("grants: %+v", granted)
+	}
+	// A removed key is no longer taken.
+	var keys []struct {
+		Fingerprint string `json:"fingerprint"`
+	}
+	unmarshal(t, g.CLI("", "user", "key", "list", alice, "--json"), &keys)
+	if len(keys) != 3 {
+		t.Fatalf("%d keys listed", len(keys))
+	}
+	for _, k := range keys {
+		g.CLI("", "user", "key", "remove", alice, k.Fingerprint)
+	}
+	if out, status := client(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", filepath.Join(dir, "ed25519"), "-b", "/dev/null", alice+"@127.0.0.1")...); status == 0 {
+		t.Errorf("a removed key still logs in:\n%s", out)
+	}
+}
+
+// reput and reget finish what was cut.
+func TestOpenSSHResumes(t *testing.T) {
+	g := start(t)
+	path, content := file(t, "big.bin", 4<<20)
+	// Half of the file, as an interrupted upload leaves it: the client is cut by a
+	// rate limit and a time limit.
+	script := filepath.Join(t.TempDir(), "batch")
+	if err := os.WriteFile(script, []byte("put "+path+" r.bin\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"1", "sshpass", "-p", password, "sftp"}, sshOptions(g.Port("sftp"), "-l", "8000", "-o", "PubkeyAuthentication=no", "-o", "BatchMode=no", "-b", script, alice+"@127.0.0.1")...)
+	if _, status := client(t, "", "timeout", args...); status == 0 {
+		t.Skip("the upload was over before it could be cut")
+	}
+	eventually(t, "the cut upload is recorded", func() bool {
+		return len(events(t, g, "--event", "file", "--outcome", "failed")) > 0
+	})
+	out, status := batch(t, g.Port("sftp"), "ls\nreput "+path+" r.bin\nls\n")
+	if status != 0 || strings.Count(out, "r.bin\n") < 1 {
+		t.Fatalf("reput: exit status %d\n%s", status, out)
+	}
+	same(t, "reput", read(t, filepath.Join(g.Dir, "files", alice, "r.bin")), content)
+	back := filepath.Join(t.TempDir(), "back.bin")
+	if err := os.WriteFile(back, content[:1<<20], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, status := batch(t, g.Port("sftp"), "reget r.bin "+back+"\n"); status != 0 {
+		t.Fatalf("reget: exit status %d\n%s", status, out)
+	}
+	same(t, "reget", read(t, back), content)
+}
+
+func TestCurlSFTP(t *testing.T) {
+	g := start(t)
+	path, content := file(t, "up.bin", 1<<20)
+	url := "sftp://" + g.Addr("sftp") + "/c.bin"
+	args := []string{"-sS", "-k", "--user", alice + ":" + password}
+	if out, _ := client(t, "", "curl", "--version"); !strings.Contains(out, "sftp") {
+		t.Skip("this curl has no SFTP")
+	}
+	must(t, "", "curl", append(args, "-T", path, url)...)
+	back := filepath.Join(t.TempDir(), "back")
+	must(t, "", "curl", append(args, "-o", back, url)...)
+	same(t, "curl", read(t, back), content)
+	must(t, "", "curl", append(args, "-Q", "rename /c.bin /d.bin", "-Q", "rm /d.bin", "sftp://"+g.Addr("sftp")+"/")...)
+}
+
+// Nothing but SFTP is to be had over SSH.
+func TestSSHGivesNoShell(t *testing.T) {
+	g := start(t)
+	opts := []string{"-p", g.Port("sftp"), "-o", "UserKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "-o", "PubkeyAuthentication=no"}
+	for _, command := range [][]string{{"id"}, {}} {
+		out, status := client(t, "", "sshpass", append(append([]string{"-p", password, "ssh"}, append(opts, alice+"@127.0.0.1")...), command...)...)
+		if status == 0 || strings.Contains(out, "uid=") || !strings.Contains(strings.ToLower(out), "sftp") {
+			t.Errorf("ssh %v: exit status %d\n%s", command, status, out)
+		}
+	}
+}
