@@ -5,9 +5,13 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"path/filepath"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
@@ -19,6 +23,7 @@ type acme struct {
 	magic  *certmagic.Config
 	cache  *certmagic.Cache
 	cancel context.CancelFunc
+	wg     sync.WaitGroup
 }
 
 func (a *ACME) validate(hostname string) error {
@@ -46,9 +51,12 @@ func (a *ACME) validate(hostname string) error {
 // openACME loads what was issued before and begins to manage the names.
 func openACME(ctx context.Context, cfg Config, log *slog.Logger) (*acme, error) {
 	settings := *cfg.ACME
-	names := settings.Names
+	var names []string
+	for _, name := range settings.Names {
+		names = append(names, strings.ToLower(name))
+	}
 	if len(names) == 0 {
-		names = []string{cfg.Hostname}
+		names = []string{strings.ToLower(cfg.Hostname)}
 	}
 	var roots *x509.CertPool
 	if settings.Roots != "" {
@@ -94,11 +102,42 @@ func openACME(ctx context.Context, cfg Config, log *slog.Logger) (*acme, error) 
 		DisableTLSALPNChallenge: settings.TLSALPNPort < 0,
 		Logger:                  logger,
 	})}
+	a.load(work, log)
 	if err := a.magic.ManageAsync(work, names); err != nil {
 		a.close()
 		return nil, fmt.Errorf("acme: manage certificates: %w", err)
 	}
 	return a, nil
+}
+
+// loadTimeout bounds what a start waits for certificates that are in storage
+// already: certmagic may ask for their OCSP status.
+const loadTimeout = 10 * time.Second
+
+// load puts in force what was issued before, so that a start does not show the
+// internal certificate first. ManageAsync leaves alone what it finds loaded, so
+// that what is due is renewed from here.
+func (a *acme) load(work context.Context, log *slog.Logger) {
+	ctx, cancel := context.WithTimeout(work, loadTimeout)
+	defer cancel()
+	due := false
+	for _, name := range a.names {
+		cert, err := a.magic.CacheManagedCertificate(ctx, name)
+		switch {
+		case err == nil:
+			due = due || cert.NeedsRenewal(a.magic)
+		case !errors.Is(err, fs.ErrNotExist):
+			log.Warn("acme: load certificate", "name", name, "err", err)
+		}
+	}
+	if !due {
+		return
+	}
+	a.wg.Go(func() {
+		if err := a.cache.RenewManagedCertificates(work); err != nil {
+			log.Error("acme: renew certificates", "err", err)
+		}
+	})
 }
 
 // certificates lists what is in force, each once.
@@ -147,5 +186,6 @@ func (a *acme) renew(ctx context.Context) error {
 
 func (a *acme) close() {
 	a.cancel()
+	a.wg.Wait()
 	a.cache.Stop()
 }

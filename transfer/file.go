@@ -132,9 +132,16 @@ func (w *Writer) Sync() error { return w.upload.Sync() }
 // record: only then may the peer be told that the file arrived.
 func (w *Writer) Commit(ctx context.Context) error { return w.end(ctx, w.upload.Commit(ctx)) }
 
-// Abort ends the upload because of cause, which is not nil, and returns it. What
-// was written is kept for its owner to resume if resumable is set.
+// errAborted is the cause of an Abort that was given none: the record must not
+// say that the file arrived.
+var errAborted = errors.New("aborted")
+
+// Abort ends the upload because of cause and returns it. What was written is
+// kept for its owner to resume if resumable is set.
 func (w *Writer) Abort(ctx context.Context, cause error, resumable bool) error {
+	if cause == nil {
+		cause = errAborted
+	}
 	return w.end(ctx, errors.Join(cause, w.upload.Abort(resumable)))
 }
 

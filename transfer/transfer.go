@@ -100,8 +100,8 @@ func (f *Files) Lstat(ctx context.Context, name string) (info storage.Info, err 
 }
 
 // List yields what is in the folder name. Whether that is allowed and possible
-// is known when List returns; an error later ends the sequence. The sequence can
-// be run once.
+// is known when List returns; an error later ends the sequence. The sequence must
+// be run, once: the record of the listing is written at its end.
 func (f *Files) List(ctx context.Context, name string) (iter.Seq2[storage.Info, error], error) {
 	clean, tree, err := inTree(name)
 	if err != nil {
