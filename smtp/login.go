@@ -150,12 +150,12 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 			return nil, false, replyMalformedSASL.error()
 		}
 		l.user, l.named = string(response), true
-		if !l.asked {
-			if err := l.login.prompt(); err != nil {
-				return nil, false, err
-			}
+		// The name first, so that the record has it when the channel is refused.
+		err := l.login.claim(l.user)
+		if err == nil && !l.asked {
+			err = l.login.prompt()
 		}
-		return []byte("Password:"), false, l.login.claim(l.user)
+		return []byte("Password:"), false, err
 	default:
 		login := l.login
 		l.login = nil

@@ -443,6 +443,9 @@ func TestRepairM(t *testing.T) {
 	var crossed []string
 	for _, e := range f.Record.Events(session.EventLogin) {
 		crossed = append(crossed, e.Credential)
+		if e.User != "alice" {
+			t.Errorf("user %q, want alice", e.User)
+		}
 	}
 	want := []string{session.CredentialPlaintext, session.CredentialNone, session.CredentialProtected, session.CredentialProtected}
 	if fmt.Sprint(crossed) != fmt.Sprint(want) {

@@ -59,8 +59,8 @@ var (
 // ever taken for a command. Replies are sent together when the wire is about to
 // wait for the peer.
 //
-// All methods but interrupt, drain and SetDeadline are for the goroutine that
-// serves the connection.
+// All methods but interrupt, drain and watch are for the goroutine that serves
+// the connection.
 type wire struct {
 	conn *conn
 	nc   net.Conn
