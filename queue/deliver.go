@@ -23,6 +23,9 @@ func (q *Queue) deliver(ctx context.Context, id string) error {
 	defer cancel()
 	var unreachable *relay.Status
 	for batch := range slices.Chunk(waiting, relay.MaxRecipients) {
+		if ctx.Err() != nil {
+			return nil // cut: the rest is as due as before
+		}
 		var result relay.Result
 		if unreachable != nil {
 			result = same(*unreachable, len(batch))
@@ -112,7 +115,7 @@ func (q *Queue) conclude(ctx context.Context, m message, batch []recipient, resu
 	}
 	var bounce *message
 	if len(lost) > 0 && m.from != "" {
-		h, err := q.header(ctx, m)
+		h, err := q.header(context.WithoutCancel(ctx), m)
 		if err != nil && !errors.Is(err, errContent) {
 			q.cfg.Log.Warn("header for a bounce not read", "id", m.id, "err", err)
 		}

@@ -104,7 +104,7 @@ func script(ln net.Listener, cfg *tls.Config, steps []string) error {
 		return err
 	}
 	defer raw.Close()
-	_ = raw.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = raw.SetDeadline(time.Now().Add(time.Minute))
 	conn, r := raw, bufio.NewReader(raw)
 	for i, step := range steps {
 		what, text, _ := strings.Cut(step, ": ")
