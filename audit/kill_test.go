@@ -54,7 +54,7 @@ func TestKillLosesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	acknowledged := make(map[string]bool)
-	rounds := 12
+	rounds := 8
 	if testing.Short() {
 		rounds = 3
 	}

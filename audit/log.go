@@ -76,6 +76,8 @@ type Log struct {
 	flush    *time.Timer
 }
 
+var _ session.Recorder = (*Log)(nil)
+
 // entry is an event that waits for the disk.
 type entry struct {
 	body []byte // as encodeBody makes it; nil for a wait without an event
