@@ -60,15 +60,18 @@ func (l *Log) drain(last []entry) (closed bool) {
 	return closed
 }
 
-// settle wakes those whose entries are on stable storage.
+// settle wakes those whose entries are on stable storage, when whatever else
+// tells of it already does.
 func (l *Log) settle(done []entry) {
 	var freed int64
 	for _, e := range done {
-		if e.done != nil {
-			e.done <- nil
-		}
 		freed += e.charged()
 	}
+	state, err := good, error(nil)
+	if l.w.noRoom != nil {
+		state, err = reserve, l.w.noRoom
+	}
+	l.become(state, err)
 	l.mu.Lock()
 	l.free(freed)
 	if seq := l.w.next - 1; seq != l.durable {
@@ -76,16 +79,17 @@ func (l *Log) settle(done []entry) {
 		close(l.advanced)
 		l.advanced = make(chan struct{})
 	}
-	state, err := good, error(nil)
-	if l.w.noRoom != nil {
-		state, err = reserve, l.w.noRoom
-	}
 	l.mu.Unlock()
-	l.become(state, err)
+	for _, e := range done {
+		if e.done != nil {
+			e.done <- nil
+		}
+	}
 }
 
 // fail answers those who wait and keeps what nobody waits for.
 func (l *Log) fail(work []entry, err error) {
+	l.become(failing, err)
 	var freed int64
 	kept := slices.DeleteFunc(work, func(e entry) bool {
 		if e.done != nil {
@@ -98,12 +102,12 @@ func (l *Log) fail(work []entry, err error) {
 	l.mu.Lock()
 	l.free(freed)
 	l.mu.Unlock()
-	l.become(failing, err)
 }
 
 // postpone keeps what nobody waits for and returns the rest: all that the
 // reserve is for.
 func (l *Log) postpone(work []entry) []entry {
+	l.become(reserve, l.w.noRoom)
 	var kept, commits []entry
 	for _, e := range work {
 		if e.done != nil && e.body != nil {
@@ -118,7 +122,6 @@ func (l *Log) postpone(work []entry) []entry {
 		}
 	}
 	l.keep(kept)
-	l.become(reserve, l.w.noRoom)
 	return commits
 }
 
