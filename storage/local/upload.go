@@ -138,7 +138,7 @@ func (u *upload) begin(ctx context.Context, final fs.FileInfo, opts storage.Crea
 		return err
 	}
 	u.file, err = renamed(file, u.name)
-	if err != nil {
+	if err != nil && opts.Keep == 0 { // what was to be resumed stays resumable
 		_ = u.dir.Remove(u.part)
 	}
 	return err
@@ -278,6 +278,9 @@ func (u *upload) end() bool {
 	return first
 }
 
+// Commit implements storage.Upload. The one error after which the name shows the
+// new content is that of the last step, the fsync of the folder: a rename cannot
+// be taken back safely, and the peer is told that it failed.
 func (u *upload) Commit(ctx context.Context) error {
 	if !u.end() {
 		return u.fs.fault("commit", u.name, session.ErrClosed)
