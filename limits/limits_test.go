@@ -338,7 +338,7 @@ func TestTablesAreBounded(t *testing.T) {
 	for range 10 {
 		l.Offend(worst, "", session.Crash)
 	}
-	flood(l, 100_000)
+	flood(l, 30_000)
 	if got := l.Counts().Penalties; got > 6*room {
 		t.Errorf("got %d penalties, want at most %d", got, 6*room)
 	}

@@ -175,6 +175,9 @@ func TestZeroPolicyRefuses(t *testing.T) {
 	if v := none.Decide(request()); v.Allowed {
 		t.Errorf("nil policy: got %+v, want a refusal", v)
 	}
+	if got := none.Hash(); got != "" {
+		t.Errorf("nil policy: got hash %q, want none", got)
+	}
 	if v := mustParse(t, "").Decide(request()); v.Allowed {
 		t.Errorf("empty policy: got %+v, want a refusal", v)
 	}

@@ -30,6 +30,10 @@ type expectation struct {
 func (d *decoder) expectation(b *hclsyntax.Block) {
 	d.noBlocks("An expect", b.Body)
 	d.labels(b, "what is expected")
+	if len(d.expects) == maxExpects {
+		d.fault(b.DefRange(), "Too many expectations", "A policy may have %d.", maxExpects)
+		return
+	}
 	e := expectation{at: b.DefRange(), request: session.Request{
 		Phase: session.PhaseVerified, Time: d.opts.Now.UTC(), Known: true, Method: session.MethodPassword,
 	}}

@@ -23,6 +23,10 @@ const (
 	maxReply = 400
 	// maxPrefixes is how many networks all conditions of a policy may have together.
 	maxPrefixes = 65536
+	// maxList is how many values an attribute may have.
+	maxList = 4096
+	// maxExpects is how many expectations a policy may have.
+	maxExpects = 512
 )
 
 // A network is a name for a list of prefixes.
@@ -222,6 +226,10 @@ func (d *decoder) texts(a *hclsyntax.Attribute) []text {
 	}
 	if len(list.Exprs) == 0 {
 		d.fault(a.Expr.Range(), "Empty list", "An empty list for %q would match nothing. Leave the attribute out if all should match.", a.Name)
+	}
+	if len(list.Exprs) > maxList {
+		d.fault(a.Expr.Range(), "List too long", "A list may have %d values. Use a group or a network.", maxList)
+		return nil
 	}
 	var out []text
 	for _, e := range list.Exprs {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,12 +67,18 @@ func TestLimitsOfTheLanguage(t *testing.T) {
 	for i := range maxConditions + 1 {
 		many.WriteString("allow \"a" + strings.Repeat("x", i%200) + string(rune('a'+i/200)) + "\" { protocol = \"ftp\" }\n")
 	}
+	var expects strings.Builder
+	for i := range maxExpects + 1 {
+		fmt.Fprintf(&expects, "expect \"x%d\" {\n user = \"u\"\n protocol = \"ftp\"\n channel = \"tls\"\n verdict = \"refuse\"\n}\n", i)
+	}
 	for name, tc := range map[string]struct{ src, want string }{
 		"too large":       {strings.Repeat("#\n", maxSource), "Policy too large"},
 		"nested":          {"a = " + strings.Repeat("[", 100_000), "Nested too deeply"},
 		"negated":         {"a = " + strings.Repeat("!", 100_000), "Not a plain value"},
 		"template":        {`allow "x" { user = "${a}" }`, "Not a plain value"},
 		"many":            {many.String(), "Too many statements"},
+		"long list":       {"allow \"x\" {\n user = [" + strings.Repeat("\"a\",", maxList+1) + "]\n}", "List too long"},
+		"expects":         {expects.String(), "Too many expectations"},
 		"control":         {`allow "x" { user = "a\u0007" }`, "Bad text"},
 		"for expression":  {"allow \"x\" {\n user = [for a in b : a]\n}", "Not a plain value"},
 		"variable":        {"allow \"x\" {\n user = alice\n}", "Wrong type"},

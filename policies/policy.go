@@ -134,7 +134,12 @@ func hash(src []byte, hostname string) string {
 
 // Hash implements session.Policy: a SHA-256 in hex over the formatted text and
 // the host name.
-func (p *Policy) Hash() string { return p.hash }
+func (p *Policy) Hash() string {
+	if p == nil {
+		return ""
+	}
+	return p.hash
+}
 
 // Source returns the text that the policy was read from.
 func (p *Policy) Source() []byte { return slices.Clone(p.source) }

@@ -101,7 +101,7 @@ func parseStatements(t *testing.T, statements []string) *Policy {
 	return mustParse(t, nearby+strings.Join(statements, ""))
 }
 
-const rounds = 300
+const rounds = 100
 
 func TestOrderDoesNotMatter(t *testing.T) {
 	t.Parallel()
