@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -108,14 +110,10 @@ func TestKilledSessionEnds(t *testing.T) {
 	if _, err := file.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	if !f.core.Gate.Kill(f.core.Gate.Sessions()[0].ID) {
 		t.Fatal("no session to kill")
 	}
 	_ = conn.Wait()
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("took %v, want less than a second", took)
-	}
 	if e := f.connection(t); e.Reason != session.ErrKilled.Error() || e.Outcome != session.OutcomeSession {
 		t.Errorf("connection %s", sessiontest.String(e))
 	}
@@ -179,62 +177,79 @@ func TestShutdownCuts(t *testing.T) {
 	}
 }
 
-func TestIdleTimeout(t *testing.T) {
-	t.Parallel()
-	f := start(t, nil, func(c *Config) { c.IdleTimeout = 60 * time.Millisecond })
-	conn, _ := f.alice(t)
-	// Keepalives of the client are not requests for files.
-	ticks := make(chan struct{})
-	go func() {
-		defer close(ticks)
-		for {
-			if _, _, err := conn.SendRequest(keepaliveRequest, true, nil); err != nil {
-				return
-			}
-		}
-	}()
-	_ = conn.Wait()
-	<-ticks
-	if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
-		t.Errorf("connection %s", sessiontest.String(e))
-	}
-}
-
-// A client that answers keepalives stays; one that answers nothing is cut off.
-func TestKeepalive(t *testing.T) {
-	t.Parallel()
-	f := start(t, nil, func(c *Config) { c.Keepalive = 20 * time.Millisecond })
-	conn, _, requests, err := ssh.NewClientConn(f.dialConn(t), f.addr, &ssh.ClientConfig{
+// logIn is alice's connection in a test without a network.
+func (f *fixture) logIn(t *testing.T, c net.Conn) (ssh.Conn, <-chan *ssh.Request) {
+	t.Helper()
+	conn, _, requests, err := ssh.NewClientConn(c, "pipe", &ssh.ClientConfig{
 		User: "alice", Auth: []ssh.AuthMethod{ssh.Password("right")}, HostKeyCallback: ssh.FixedHostKey(f.host),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const answered = 5
-	count := 0
-	for asked := range requests {
-		if asked.Type != keepaliveRequest || !asked.WantReply {
-			t.Errorf("asked %q", asked.Type)
+	return conn, requests
+}
+
+// Keepalives, of either side, are not requests for files.
+func TestIdleTimeout(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		f := startOn(t, ln, nil, nil)
+		conn, requests := f.logIn(t, ln.dial(t))
+		began := time.Now()
+		go ssh.DiscardRequests(requests)
+		asking := make(chan struct{})
+		go func() {
+			defer close(asking)
+			for {
+				if _, _, err := conn.SendRequest(keepaliveRequest, true, nil); err != nil {
+					return
+				}
+				time.Sleep(10 * time.Second)
+			}
+		}()
+		_ = conn.Wait()
+		if took := time.Since(began); took != defaultIdleTimeout {
+			t.Errorf("cut off after %v, want %v", took, defaultIdleTimeout)
 		}
-		if asked.Reply(false, nil) != nil {
-			break
+		<-asking
+		if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
+			t.Errorf("connection %s", sessiontest.String(e))
 		}
-		count++
-		if count == answered {
-			break
+	})
+}
+
+// A client that answers keepalives stays; one that answers nothing is cut off.
+func TestKeepalive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		f := startOn(t, ln, nil, func(c *Config) { c.IdleTimeout = 24 * time.Hour })
+		conn, requests := f.logIn(t, ln.dial(t))
+		began := time.Now()
+		const answered = 20
+		for i := range answered {
+			asked := <-requests
+			if asked == nil {
+				t.Fatalf("cut off after %d answers", i)
+			}
+			if asked.Type != keepaliveRequest || !asked.WantReply {
+				t.Errorf("asked %q", asked.Type)
+			}
+			_ = asked.Reply(false, nil)
 		}
-	}
-	if count != answered {
-		t.Fatalf("cut off after %d answers", count)
-	}
-	go func() { // read and never answer
-		for range requests {
+		go func() { // read and never answer
+			for range requests {
+			}
+		}()
+		_ = conn.Wait()
+		if took, want := time.Since(began), (answered+keepaliveMisses)*defaultKeepalive; took != want {
+			t.Errorf("cut off after %v, want %v", took, want)
 		}
-	}()
-	_ = conn.Wait()
-	if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
-		t.Errorf("connection %s", sessiontest.String(e))
-	}
+		if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
+			t.Errorf("connection %s", sessiontest.String(e))
+		}
+	})
 }
 
 func TestTreeThatCannotBeOpened(t *testing.T) {

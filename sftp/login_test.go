@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -261,13 +262,20 @@ func TestRefusedConnectionIsToldWhy(t *testing.T) {
 
 func TestLoginGrace(t *testing.T) {
 	t.Parallel()
-	f := start(t, nil, func(c *Config) { c.LoginGrace = 50 * time.Millisecond })
-	c := f.dialConn(t)
-	_, _ = c.Write([]byte("SSH-2.0-slow\r\n"))
-	_, _ = io.Copy(io.Discard, c)
-	if e := f.connection(t); e.Reason != session.ErrGrace.Error() {
-		t.Errorf("connection %s", sessiontest.String(e))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		f := startOn(t, ln, nil, nil)
+		began := time.Now()
+		c := ln.dial(t)
+		go func() { _, _ = c.Write([]byte("SSH-2.0-slow\r\n")) }()
+		_, _ = io.Copy(io.Discard, c)
+		if took := time.Since(began); took != 30*time.Second {
+			t.Errorf("cut off after %v, want 30s", took)
+		}
+		if e := f.connection(t); e.Reason != session.ErrGrace.Error() {
+			t.Errorf("connection %s", sessiontest.String(e))
+		}
+	})
 }
 
 func TestStrangersAreRecorded(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,8 +61,85 @@ func newSigner(t testing.TB, kind string) ssh.Signer {
 	return signer
 }
 
-// start runs a server with the rules given; change may alter its Config.
+// start runs a server on loopback with the rules given; change may alter its
+// Config.
 func start(t testing.TB, rules sessiontest.Rules, change func(*Config)) *fixture {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startOn(t, ln, rules, change)
+}
+
+// pipes is a listener without a network, for tests in which time is not real.
+type pipes struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newPipes() *pipes { return &pipes{conns: make(chan net.Conn), closed: make(chan struct{})} }
+
+func (p *pipes) dial(t testing.TB) net.Conn {
+	ours, theirs := net.Pipe()
+	p.conns <- theirs
+	b := &buffered{Conn: ours, out: make(chan []byte, 1024), closed: make(chan struct{})}
+	t.Cleanup(func() { _ = b.Close() })
+	go b.pump()
+	return b
+}
+
+// buffered is an end of a pipe that can be written to before the other end
+// reads: both sides of SSH write first.
+type buffered struct {
+	net.Conn
+	out    chan []byte
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (b *buffered) Write(p []byte) (int, error) {
+	select {
+	case b.out <- bytes.Clone(p):
+		return len(p), nil
+	case <-b.closed:
+		return 0, net.ErrClosed
+	}
+}
+
+func (b *buffered) pump() {
+	for {
+		select {
+		case p := <-b.out:
+			if _, err := b.Conn.Write(p); err != nil {
+				_ = b.Close()
+				return
+			}
+		case <-b.closed:
+			return
+		}
+	}
+}
+
+func (b *buffered) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return b.Conn.Close()
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func startOn(t testing.TB, ln net.Listener, rules sessiontest.Rules, change func(*Config)) *fixture {
 	t.Helper()
 	f := &fixture{core: sessiontest.New(t, rules), fs: newFakeFS(t)}
 	host := newSigner(t, "ed25519")
@@ -76,10 +154,6 @@ func start(t testing.TB, rules sessiontest.Rules, change func(*Config)) *fixture
 		change(&cfg)
 	}
 	f.server = New(cfg)
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	f.addr = ln.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- f.server.Serve(context.Background(), ln) }()
