@@ -86,7 +86,7 @@ func TestAccountLife(t *testing.T) {
 	}
 	want := session.Account{Known: true, Identity: session.Identity{
 		User: "joe", Groups: []string{"users"}, Addresses: []string{"joe@example.com"}, Route: route,
-	}}
+	}, Generation: change.After.Changed.UnixMicro()}
 	if !reflect.DeepEqual(account, want) {
 		t.Errorf("got %+v, want %+v", account, want)
 	}

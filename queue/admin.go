@@ -24,7 +24,8 @@ type Item struct {
 	Held        bool      `json:"held"`
 	Attempts    int       `json:"attempts"`
 	NextAttempt time.Time `json:"next_attempt"`
-	Waiting     int       `json:"waiting"`         // recipients not yet served
+	To          []string  `json:"to"`              // recipients not yet served, the first 10
+	Waiting     int       `json:"waiting"`         // how many there are
 	Reply       string    `json:"reply,omitempty"` // the last one of a recipient that waits
 }
 
@@ -71,14 +72,44 @@ func (q *Queue) List(ctx context.Context) (list []Item, err error) {
 			}
 			i.Accepted, i.NextAttempt = fromMicros(accepted), fromMicros(next)
 			i.Route = q.shownRoute(i.Route)
+			i.To = []string{}
 			list = append(list, i)
 		}
-		return rows.Err()
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		return listRecipients(ctx, tx, list)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list the queue: %w", err)
 	}
 	return list, nil
+}
+
+// maxListedRecipients is how many recipients an Item names.
+const maxListedRecipients = 10
+
+// listRecipients fills in whom the messages wait for.
+func listRecipients(ctx context.Context, tx *sql.Tx, list []Item) error {
+	byID := make(map[string]*Item, len(list))
+	for i := range list {
+		byID[list[i].ID] = &list[i]
+	}
+	rows, err := tx.QueryContext(ctx, `SELECT message, address FROM message_recipients WHERE state = $1 ORDER BY message, number`, stateWaiting)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, address string
+		if err := rows.Scan(&id, &address); err != nil {
+			return err
+		}
+		if i := byID[id]; i != nil && len(i.To) < maxListedRecipients {
+			i.To = append(i.To, address)
+		}
+	}
+	return rows.Err()
 }
 
 // Show returns one message; session.ErrNotExist if there is none of that id.
@@ -96,6 +127,9 @@ func (q *Queue) Show(ctx context.Context, id string) (Detail, error) {
 	}
 	for _, r := range m.recipients {
 		if r.State == stateWaiting {
+			if len(d.To) < maxListedRecipients {
+				d.To = append(d.To, r.Address)
+			}
 			d.Waiting++
 			d.Reply = r.Reply
 		}

@@ -133,7 +133,7 @@ func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
 	}
 	switch err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c); {
 	case err == nil && named.verdict.Allowed && !named.account.Disabled:
-		return a.enter(ctx, began, c, crossed)
+		return a.enter(ctx, began, c, crossed, named.account.Generation)
 	case isMore(err) && named.verdict.Allowed && !named.account.Disabled:
 		named.verdict.Reason = err.Error()
 		a.recordLogin(named, OutcomeRefused, crossed)
@@ -158,7 +158,7 @@ func (a *Attempt) budget(user string) error {
 }
 
 // enter turns a right proof into a session: the part of Offer after Verify.
-func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, crossed string) (*Session, error) {
+func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, crossed string, generation int64) (*Session, error) {
 	leave, err := a.gate.cfg.Limiter.Enter(c.User)
 	if err != nil {
 		a.recordRefused(ctx, c, crossed, err)
@@ -167,14 +167,18 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	s := newSession(a, leave)
 	a.gate.live.add(s, c.User)
 	// Looked up again now that the session can be found: whoever disables the
-	// account either is seen here or finds the session.
+	// account or changes its password either is seen here or finds the session.
 	verified, err := a.decidePhase(ctx, PhaseVerified, c.User, c.Method)
 	if err != nil {
 		s.discard()
 		a.recordLogin(verified, OutcomeError, crossed)
 		return nil, err
 	}
-	if !verified.verdict.Allowed || verified.account.Disabled || s.ended() {
+	changed := verified.account.Generation != generation
+	if changed {
+		verified.verdict.Reason = "the account was changed during the login"
+	}
+	if !verified.verdict.Allowed || verified.account.Disabled || changed || s.ended() {
 		s.discard()
 		return nil, a.deny(ctx, began, verified, crossed, nil)
 	}

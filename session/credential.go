@@ -78,6 +78,9 @@ type Account struct {
 	Known    bool
 	Disabled bool
 	Identity Identity
+	// Generation changes with every change of the account or its credentials. A
+	// login during which it changed is refused: what was proven may no longer count.
+	Generation int64
 }
 
 // NewID returns 16 random hexadecimal digits, for a connection or a session.

@@ -356,6 +356,16 @@ func TestDisableRacesWithLogin(t *testing.T) {
 	}
 }
 
+// A password that was changed while it was being checked opens no session.
+func TestChangeDuringLogin(t *testing.T) {
+	t.Parallel()
+	core := sessiontest.New(t, nil)
+	core.Accounts.OnVerify = func() { core.Accounts.Change("alice") }
+	if _, err := core.Connect(t, session.SFTP, session.SSH).Offer(t.Context(), session.Password("alice", "right")); !errors.Is(err, session.ErrDenied) {
+		t.Errorf("got %v, want ErrDenied", err)
+	}
+}
+
 func TestChangesAreRecordedBeforeAndAfter(t *testing.T) {
 	t.Parallel()
 	core := sessiontest.New(t, nil)

@@ -53,7 +53,7 @@ func (o *Op) event(outcome string) Event {
 	a, s := o.action, o.session
 	e := Event{
 		Event: EventFile, Conn: s.attempt.peer.Conn, Session: s.id, Listener: s.attempt.peer.Listener,
-		Protocol: s.attempt.peer.Protocol, Remote: s.attempt.peer.Remote, User: s.identity.User,
+		Protocol: s.attempt.peer.Protocol, Remote: s.attempt.peer.Remote, Channel: &s.channel, User: s.identity.User,
 		Outcome: outcome, Verb: a.Verb, Reason: o.reason,
 		DurationMS: time.Since(o.began).Milliseconds(),
 	}

@@ -12,6 +12,7 @@ type Session struct {
 	id       string
 	attempt  *Attempt
 	identity Identity // set before the session is granted, then constant
+	channel  Channel  // its kind only: the rest is in the login's record
 	began    time.Time
 	leave    func()
 
@@ -22,7 +23,9 @@ type Session struct {
 }
 
 func newSession(a *Attempt, leave func()) *Session {
-	return &Session{id: NewID(), attempt: a, began: time.Now(), leave: leave, done: make(chan struct{})}
+	return &Session{
+		id: NewID(), attempt: a, channel: Channel{Kind: a.channel.Kind}, began: time.Now(), leave: leave, done: make(chan struct{}),
+	}
 }
 
 // ID identifies the session in the record and to gateway sessions.

@@ -32,7 +32,7 @@ func (c *cli) queueCommand() *cobra.Command {
 						next = "held"
 					}
 					rows = append(rows, []string{i.ID, i.Accepted.Local().Format("01-02 15:04"), bytesText(i.Size), "<" + i.From + ">",
-						fmt.Sprint(i.Waiting), fmt.Sprint(i.Attempts), next, i.Reply})
+						strings.Join(i.To, ","), fmt.Sprint(i.Attempts), next, i.Reply})
 				}
 				table(w, []string{"ID", "ACCEPTED", "SIZE", "FROM", "TO", "TRIES", "NEXT", "LAST REPLY"}, rows)
 			})

@@ -20,8 +20,9 @@ type Accounts struct {
 	mu       sync.Mutex
 	accounts map[string]account
 	verified int
-	// Fault, if set, is what Verify and Lookup return.
-	fault error
+	fault    error
+	// OnVerify, if set, runs while a proof is checked.
+	OnVerify func()
 }
 
 type account struct {
@@ -54,6 +55,15 @@ func (a *Accounts) Disable(user string) {
 	a.accounts[user] = acc
 }
 
+// Change is any change of the account.
+func (a *Accounts) Change(user string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.accounts[user]
+	acc.Generation++
+	a.accounts[user] = acc
+}
+
 // Fail makes every answer err, until Fail(nil).
 func (a *Accounts) Fail(err error) {
 	a.mu.Lock()
@@ -77,6 +87,9 @@ func (a *Accounts) Lookup(_ context.Context, user string) (session.Account, erro
 
 // Verify implements session.Authenticator.
 func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential) error {
+	if a.OnVerify != nil {
+		a.OnVerify()
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.verified++

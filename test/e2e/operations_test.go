@@ -3,6 +3,7 @@ package e2e
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -47,8 +48,16 @@ func startProcess(t *testing.T, name string, args ...string) (stop func()) {
 	return stop
 }
 
+// sftpClient is an SFTP client with a connection of its own.
+type sftpClient struct {
+	*sftp.Client
+	conn *ssh.Client
+}
+
+func (c *sftpClient) Close() error { return errors.Join(c.Client.Close(), c.conn.Close()) }
+
 // dialSFTP logs in over SFTP from within the test.
-func dialSFTP(t *testing.T, g *gatewaytest.Gateway, user, password string) (*sftp.Client, error) {
+func dialSFTP(t *testing.T, g *gatewaytest.Gateway, user, password string) (*sftpClient, error) {
 	t.Helper()
 	conn, err := ssh.Dial("tcp", g.Addr("sftp"), &ssh.ClientConfig{
 		User: user, Auth: []ssh.AuthMethod{ssh.Password(password)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: 20 * time.Second,
@@ -57,7 +66,8 @@ func dialSFTP(t *testing.T, g *gatewaytest.Gateway, user, password string) (*sft
 		return nil, err
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return sftp.NewClient(conn)
+	c, err := sftp.NewClient(conn)
+	return &sftpClient{c, conn}, err
 }
 
 // The same user, password and folder over FTP, FTPS and SFTP; mail with the
@@ -339,7 +349,7 @@ func TestReload(t *testing.T) {
 func TestDisableAndKill(t *testing.T) {
 	g := start(t)
 	var list []session.Info
-	login := func() *sftp.Client {
+	login := func() *sftpClient {
 		t.Helper()
 		c, err := dialSFTP(t, g, alice, password)
 		if err != nil {
@@ -347,7 +357,7 @@ func TestDisableAndKill(t *testing.T) {
 		}
 		return c
 	}
-	ended := func(c *sftp.Client) time.Duration {
+	ended := func(c *sftpClient) time.Duration {
 		began := time.Now()
 		_ = c.Wait()
 		return time.Since(began)
@@ -473,9 +483,9 @@ func TestFullDiskRefusesLogins(t *testing.T) {
 	if err := os.Remove(filler.Name()); err != nil {
 		t.Fatal(err)
 	}
+	defer func() { t.Log(g.Log(), g.CLI("", "bans", "list")) }()
 	eventually(t, "logins are granted again", func() bool {
 		_, err := dialSFTP(t, g, alice, password)
-		t.Log(err)
 		return err == nil
 	})
 	recorded := len(events(t, g, "--event", "login", "--outcome", "granted"))
