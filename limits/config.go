@@ -54,7 +54,7 @@ type Config struct {
 	// File keeps the bans made by hand over a restart. Empty means that they are
 	// forgotten.
 	File string
-	// Log gets what could not be answered to anyone. Nil means slog.Default.
+	// Log is told when a ban begins. Nil means slog.Default.
 	Log *slog.Logger
 }
 

@@ -183,12 +183,16 @@ func (l *Limits) Offend(p session.Peer, user string, o session.Offence) {
 	now := time.Now()
 
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	var begun []Ban
 	if !trusted && addr.IsValid() {
-		l.penalties.charge(addr, o, now)
+		begun = l.penalties.charge(addr, o, now)
 	}
 	if user != "" && (o == session.WrongProof || o == session.UnknownUser) {
 		l.guesses.failed(place{name, source}, now)
+	}
+	l.mu.Unlock()
+	for _, b := range begun {
+		l.cfg.Log.Info("source banned", "source", b.Source, "until", b.Until, "because", b.Reason)
 	}
 }
 

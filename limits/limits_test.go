@@ -1,8 +1,10 @@
 package limits
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/netip"
 	"strconv"
@@ -21,6 +23,9 @@ func peer(addr string) session.Peer {
 
 func mustNew(t testing.TB, cfg Config) *Limits {
 	t.Helper()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	l, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -183,6 +188,23 @@ func TestPenalties(t *testing.T) {
 	})
 }
 
+// A ban is logged once, when it begins, with what was done and no names.
+func TestBanIsLogged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var text bytes.Buffer
+		l := mustNew(t, Config{Log: slog.New(slog.NewTextHandler(&text, nil))})
+		for range 5 {
+			l.Offend(peer("192.0.2.1"), "hunter2", session.UnknownUser)
+		}
+		got := text.String()
+		if strings.Count(got, "source banned") != 1 || !strings.Contains(got, "source=192.0.2.1/32") ||
+			!strings.Contains(got, `because="3 unknown user"`) || strings.Contains(got, "hunter2") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
 func TestPenaltyHasAMaximum(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -224,11 +246,11 @@ func TestWiderNetworks(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := mustNew(t, Config{})
 				l.Succeeded(peer(tc.known), "alice")
-				for i := range 12 {
+				for i := range 24 {
 					l.Offend(peer(fmt.Sprintf(tc.format, i)), "", session.UnknownUser)
 				}
 				bans := l.Bans()
-				if len(bans) != 1 || bans[0].Source.String() != tc.wide || bans[0].Offences[session.UnknownUser] != 12 {
+				if len(bans) != 1 || bans[0].Source.String() != tc.wide || bans[0].Offences[session.UnknownUser] != 24 {
 					t.Errorf("got %+v, want %s", bans, tc.wide)
 				}
 				_, err := l.Admit(peer(tc.neighbour))
@@ -412,6 +434,11 @@ func TestOffencesAreAllCounted(t *testing.T) {
 	for _, o := range offences() {
 		if Penalty(o) <= 0 {
 			t.Errorf("%s: got no penalty", o)
+		}
+		l := mustNew(t, Config{})
+		l.Offend(peer("192.0.2.1"), "", o)
+		if _, err := l.Admit(peer("192.0.2.2")); err != nil {
+			t.Errorf("one %s: got %v for the neighbour, want nil", o, err)
 		}
 	}
 }

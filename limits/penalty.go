@@ -45,7 +45,8 @@ const offenceKinds = 7
 
 func offenceNumber(o session.Offence) int { return slices.Index(offences(), o) }
 
-// A level is a size of network that is charged. An offence is charged to all
+// A level is a size of network that is charged. No single offence is enough to
+// ban more than its own source. An offence is charged to all
 // levels, with a share of its price that is the smaller the wider the network is.
 type level struct {
 	bits  int
@@ -54,9 +55,9 @@ type level struct {
 
 func levels(v6 bool) [3]level {
 	if v6 {
-		return [3]level{{64, 1}, {48, 4}, {32, 16}}
+		return [3]level{{64, 1}, {48, 8}, {32, 64}}
 	}
-	return [3]level{{32, 1}, {26, 4}, {21, 16}}
+	return [3]level{{32, 1}, {26, 8}, {21, 64}}
 }
 
 // debt is what one network owes. It is paid off as time passes.
@@ -91,12 +92,13 @@ func (p *penalties) tables(addr netip.Addr) (*[3]map[netip.Prefix]*debt, [3]leve
 	return &p.v4, levels(false)
 }
 
-func (p *penalties) charge(addr netip.Addr, o session.Offence, now time.Time) {
+// charge adds an offence and returns the bans that begin with it.
+func (p *penalties) charge(addr netip.Addr, o session.Offence, now time.Time) (begun []Ban) {
 	tables, levels := p.tables(addr)
 	for i, lv := range levels {
 		prefix, err := addr.Prefix(lv.bits)
 		if err != nil {
-			return
+			return begun
 		}
 		d := owing(tables[i], prefix, now)
 		if d == nil {
@@ -111,10 +113,12 @@ func (p *penalties) charge(addr netip.Addr, o session.Offence, now time.Time) {
 		if latest := now.Add(p.most); d.until.After(latest) {
 			d.until = latest
 		}
-		if d.until.Sub(now) >= p.threshold {
+		if !d.banned && d.until.Sub(now) >= p.threshold {
 			d.banned = true
+			begun = append(begun, d.ban(prefix))
 		}
 	}
+	return begun
 }
 
 // owing returns what prefix owes, or nil, and forgets a debt that is paid.
