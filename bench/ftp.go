@@ -23,13 +23,22 @@ type ftpClient struct {
 // passiveReply finds the port in 229 Entering Extended Passive Mode (|||port|).
 var passiveReply = regexp.MustCompile(`\|\|\|(\d+)\|`)
 
-// dialFTPS logs in over implicit TLS.
-func dialFTPS(addr string) (*ftpClient, error) {
-	config := &tls.Config{
-		InsecureSkipVerify: true, // it is ours, on loopback
-		ServerName:         "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(8),
+// dialFTP logs in, over implicit TLS or in clear.
+func dialFTP(g *gateway, secure bool) (*ftpClient, error) {
+	var config *tls.Config
+	var conn net.Conn
+	var err error
+	addr := g.addrs["ftp"]
+	if secure {
+		addr = g.addrs["ftps"]
+		config = &tls.Config{
+			InsecureSkipVerify: true, // it is ours, on loopback
+			ServerName:         "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(8),
+		}
+		conn, err = tls.Dial("tcp", addr, config)
+	} else {
+		conn, err = net.Dial("tcp", addr)
 	}
-	conn, err := tls.Dial("tcp", addr, config)
 	if err != nil {
 		return nil, err
 	}
@@ -41,10 +50,15 @@ func dialFTPS(addr string) (*ftpClient, error) {
 	if _, _, err := c.text.ReadResponse(220); err != nil {
 		return nil, err
 	}
-	for _, step := range []struct {
+	type step struct {
 		line string
 		want int
-	}{{"USER " + benchUser, 331}, {"PASS " + benchPassword, 230}, {"TYPE I", 200}, {"PBSZ 0", 200}, {"PROT P", 200}} {
+	}
+	steps := []step{{"USER " + benchUser, 331}, {"PASS " + benchPassword, 230}, {"TYPE I", 200}}
+	if secure {
+		steps = append(steps, step{"PBSZ 0", 200}, step{"PROT P", 200})
+	}
+	for _, step := range steps {
 		if _, err := c.do(step.want, step.line); err != nil {
 			_ = conn.Close()
 			return nil, err
@@ -88,7 +102,10 @@ func (c *ftpClient) move(verb, name string, size int64) error {
 	if _, _, err := c.text.ReadResponse(150); err != nil {
 		return err
 	}
-	data := tls.Client(raw, c.session)
+	data := raw
+	if c.session != nil {
+		data = tls.Client(raw, c.session)
+	}
 	n, err := int64(0), error(nil)
 	buf := make([]byte, 256<<10)
 	if verb == "RETR" {
@@ -107,31 +124,44 @@ func (c *ftpClient) move(verb, name string, size int64) error {
 	return err
 }
 
-// measureFTP stores and retrieves over TLS by 1, 4 and 16 sessions at once.
+// measureFTP stores and retrieves by 1, 4 and 16 sessions at once, in clear and
+// over TLS.
 func measureFTP(ctx context.Context, g *gateway, o options, out io.Writer) error {
-	for _, n := range []int{1, 4, 16} {
-		each := o.size / int64(n)
-		clients := make([]*ftpClient, n)
-		for i := range clients {
-			c, err := dialFTPS(g.addrs["ftps"])
-			if err != nil {
+	for _, secure := range []bool{false, true} {
+		for _, n := range []int{1, 4, 16} {
+			if err := measureFTPSessions(g, secure, n, o.size/int64(n), out); err != nil {
 				return err
 			}
-			defer c.conn.Close()
-			clients[i] = c
-		}
-		for _, verb := range []string{"STOR", "RETR"} {
-			took, cpu, err := g.measure(func() error {
-				return parallel(n, func(i int) error { return clients[i].move(verb, fmt.Sprint("ftp", i), each) })
-			})
-			if err != nil {
-				return err
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
-			transferRow(out, "FTPS "+verb, n, each*int64(n), took, cpu)
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+	}
+	return nil
+}
+
+func measureFTPSessions(g *gateway, secure bool, n int, each int64, out io.Writer) error {
+	name := "FTP "
+	if secure {
+		name = "FTPS "
+	}
+	clients := make([]*ftpClient, n)
+	for i := range clients {
+		c, err := dialFTP(g, secure)
+		if err != nil {
+			return err
 		}
+		defer c.conn.Close()
+		clients[i] = c
+	}
+	for _, verb := range []string{"STOR", "RETR"} {
+		took, cpu, err := g.measure(func() error {
+			return parallel(n, func(i int) error { return clients[i].move(verb, fmt.Sprint("ftp", i), each) })
+		})
+		if err != nil {
+			return err
+		}
+		transferRow(out, name+verb, n, each*int64(n), took, cpu)
 	}
 	return nil
 }

@@ -151,8 +151,15 @@ func (g *gateway) configure() error {
 		}
 		text += "}\n"
 	}
-	text += "mail { route = \"maildir://mail\" }\n"
-	return os.WriteFile(filepath.Join(g.dir, "gateway.hcl"), []byte(text), 0o600)
+	text += "mail { route = \"maildir://mail\" }\n" +
+		"limits {\n  trusted = [\"127.0.0.0/8\"]\n  connections = 20000\n  unauthenticated = 4096\n  sessions_per_user = 20000\n}\n"
+	if err := os.WriteFile(filepath.Join(g.dir, "gateway.hcl"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	// Plain FTP is let in, to be measured.
+	policy := "allow \"transfer\" {\n  protocol = [\"ftp\", \"sftp\"]\n  group = [\"users\"]\n}\n" +
+		"allow \"submission\" {\n  protocol = [\"submission\"]\n  group = [\"mail\"]\n}\n"
+	return os.WriteFile(filepath.Join(g.dir, "policy.hcl"), []byte(policy), 0o600)
 }
 
 // cpu is the processor time that the gateway has used.

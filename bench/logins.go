@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync/atomic"
 
+	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -40,23 +41,56 @@ func measureLogins(_ context.Context, g *gateway, o options, out io.Writer) erro
 	return nil
 }
 
-// measureIdle holds sessions in which nothing happens.
+// measureIdle holds sessions in which nothing happens, of one protocol after the
+// other; all stay open, since the memory of those that are closed is not given back at once.
 func measureIdle(_ context.Context, g *gateway, o options, out io.Writer) error {
-	before, err := g.memory()
-	if err != nil {
-		return err
-	}
-	for range o.idle {
-		c, err := dialSSH(g, ssh.PublicKeys(g.key))
+	for _, p := range []struct {
+		name string
+		dial func() (io.Closer, error)
+	}{
+		{"SFTP", func() (io.Closer, error) { return dialIdleSFTP(g) }},
+		{"FTP", func() (io.Closer, error) { return dialIdleFTP(g, false) }},
+		{"FTPS", func() (io.Closer, error) { return dialIdleFTP(g, true) }},
+		{"submissions", func() (io.Closer, error) { return dialSMTP(g) }},
+	} {
+		before, err := g.memory()
 		if err != nil {
 			return err
 		}
-		defer c.Close()
+		for i := range o.idle {
+			c, err := p.dial()
+			if err != nil {
+				return fmt.Errorf("%s session %d: %w", p.name, i+1, err)
+			}
+			defer c.Close()
+		}
+		after, err := g.memory()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s\t%d\t%.0f\t\t\n", p.name, o.idle, float64(after-before)/1024/float64(o.idle))
 	}
-	after, err := g.memory()
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "SFTP\t%d\t%.0f\t\t\n", o.idle, float64(after-before)/1024/float64(o.idle))
 	return nil
+}
+
+// dialIdleSFTP has the subsystem running.
+func dialIdleSFTP(g *gateway) (io.Closer, error) {
+	conn, err := dialSSH(g, ssh.PublicKeys(g.key))
+	if err != nil {
+		return nil, err
+	}
+	c, err := sftp.NewClient(conn)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func dialIdleFTP(g *gateway, secure bool) (io.Closer, error) {
+	c, err := dialFTP(g, secure)
+	if err != nil {
+		return nil, err
+	}
+	return c.conn, nil
 }

@@ -1,7 +1,7 @@
 // Command bench measures a gateway that it starts itself, on loopback, and prints
 // tables: transfers by SFTP, FTP and FTPS, logins, mail accepted durably, and
 // memory of idle sessions. The processor time is that of the gateway's process
-// alone. Client and server share the machine, so that the figures compare runs on
+// alone, over all of its threads. Client and server share the machine, so that the figures compare runs on
 // one machine and nothing else. It is never a test.
 //
 //	go run ./bench
