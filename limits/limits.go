@@ -156,7 +156,7 @@ func (a *admission) Release() {
 // from this very place. Names that exist and names that do not are counted alike.
 // What is being checked at the moment is not counted yet, so a burst may exceed
 // the budget by what the hashing budget lets through at once.
-func (l *Limits) Guess(p session.Peer, user string) error {
+func (l *Limits) Guess(p session.Peer, user string, m session.Method) error {
 	addr := plainAddr(p.Remote.Addr())
 	source := session.SourcePrefix(addr)
 	trusted := l.trusted(addr)
@@ -168,7 +168,7 @@ func (l *Limits) Guess(p session.Peer, user string) error {
 	if err := l.banned(addr, source, trusted, now); err != nil {
 		return err
 	}
-	if user != "" && l.guesses.exhausted(place{name, source}, now) {
+	if user != "" && m != session.MethodPublicKey && l.guesses.exhausted(place{name, source}, now) {
 		return errGuesses
 	}
 	return nil

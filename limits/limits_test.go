@@ -169,7 +169,7 @@ func TestPenalties(t *testing.T) {
 		l.Offend(p, "alice", session.WrongProof)
 		_, err := l.Admit(p)
 		refused(t, err, "banned", true)
-		refused(t, l.Guess(p, "alice"), "banned", true)
+		refused(t, l.Guess(p, "alice", session.MethodPassword), "banned", true)
 		mustAdmit(t, l, "192.0.2.2").Release() // the neighbour
 
 		bans := l.Bans()
@@ -292,26 +292,29 @@ func TestGuessesAtOneAccount(t *testing.T) {
 		l.Succeeded(home, "alice")
 		for i := range 10 {
 			stranger := peer(fmt.Sprintf("192.%d.0.1", i))
-			if err := l.Guess(stranger, "alice"); err != nil {
+			if err := l.Guess(stranger, "alice", session.MethodPassword); err != nil {
 				t.Fatalf("guess %d: got %v, want nil", i, err)
 			}
 			l.Offend(stranger, "alice", session.WrongProof)
 		}
-		refused(t, l.Guess(away, "alice"), "failed logins on this account", false)
-		if err := l.Guess(home, "alice"); err != nil {
+		refused(t, l.Guess(away, "alice", session.MethodPassword), "failed logins on this account", false)
+		if err := l.Guess(away, "alice", session.MethodPublicKey); err != nil {
+			t.Errorf("guesses at the password keep the key out: %v", err)
+		}
+		if err := l.Guess(home, "alice", session.MethodPassword); err != nil {
 			t.Errorf("home: got %v, want nil", err)
 		}
-		if err := l.Guess(away, "bob"); err != nil {
+		if err := l.Guess(away, "bob", session.MethodPassword); err != nil {
 			t.Errorf("bob: got %v, want nil", err)
 		}
 		for range 10 {
 			l.Offend(home, "alice", session.WrongProof)
 			time.Sleep(30 * time.Second)
 		}
-		refused(t, l.Guess(home, "alice"), "failed logins", false)
+		refused(t, l.Guess(home, "alice", session.MethodPassword), "failed logins", false)
 		time.Sleep(15 * time.Minute)
 		for _, p := range []session.Peer{home, away} {
-			if err := l.Guess(p, "alice"); err != nil {
+			if err := l.Guess(p, "alice", session.MethodPassword); err != nil {
 				t.Errorf("after the window: got %v, want nil", err)
 			}
 		}
@@ -328,9 +331,9 @@ func TestUnknownNamesAreCountedAlike(t *testing.T) {
 		l.Offend(p, "ghost", session.UnknownUser)
 	}
 	away := peer("203.0.113.200")
-	refused(t, l.Guess(away, "alice"), "failed logins", false)
-	refused(t, l.Guess(away, "ghost"), "failed logins", false)
-	if err := l.Guess(away, ""); err != nil {
+	refused(t, l.Guess(away, "alice", session.MethodPassword), "failed logins", false)
+	refused(t, l.Guess(away, "ghost", session.MethodPassword), "failed logins", false)
+	if err := l.Guess(away, "", session.MethodPassword); err != nil {
 		t.Errorf("no name: got %v, want nil", err)
 	}
 }
@@ -345,7 +348,7 @@ func TestKnownPlacesAreForgotten(t *testing.T) {
 		for i := range 10 {
 			l.Offend(peer(fmt.Sprintf("192.%d.0.1", i)), "alice", session.WrongProof)
 		}
-		refused(t, l.Guess(home, "alice"), "failed logins", false)
+		refused(t, l.Guess(home, "alice", session.MethodPassword), "failed logins", false)
 	})
 }
 
@@ -464,7 +467,7 @@ func BenchmarkGuess(b *testing.B) {
 	p := peer("192.0.2.1")
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := l.Guess(p, "alice"); err != nil {
+		if err := l.Guess(p, "alice", session.MethodPassword); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -91,7 +91,7 @@ func (a *Attempt) Methods() []Method {
 // Nothing is recorded, since nothing was proven. When it cannot be said now the
 // answer is no.
 func (a *Attempt) Knows(ctx context.Context, user string, key Key) bool {
-	if a.gate.cfg.Limiter.Guess(a.peer, user) != nil {
+	if a.gate.cfg.Limiter.Guess(a.peer, user, MethodPublicKey) != nil {
 		return false
 	}
 	known, err := a.gate.cfg.Auth.Knows(ctx, user, key)
@@ -113,7 +113,7 @@ func (a *Attempt) Knows(ctx context.Context, user string, key Key) bool {
 func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
 	a.Logout(nil)
 	crossed := a.crossed(c)
-	if err := a.budget(c.User); err != nil {
+	if err := a.budget(c); err != nil {
 		a.recordRefused(ctx, c, crossed, err)
 		return nil, err
 	}
@@ -150,11 +150,11 @@ func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
 }
 
 // budget asks the limits before anything is spent on a guess.
-func (a *Attempt) budget(user string) error {
+func (a *Attempt) budget(c Credential) error {
 	if a.failures >= a.gate.cfg.MaxAttempts {
 		return ErrTooMany
 	}
-	return a.gate.cfg.Limiter.Guess(a.peer, user)
+	return a.gate.cfg.Limiter.Guess(a.peer, c.User, c.Method)
 }
 
 // enter turns a right proof into a session: the part of Offer after Verify.

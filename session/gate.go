@@ -31,9 +31,10 @@ type Authenticator interface {
 type Limiter interface {
 	// Admit counts a new connection. The Admission is released when it ends.
 	Admit(p Peer) (Admission, error)
-	// Guess is asked before each proof is checked: may this source still guess,
-	// and may this account still be guessed at from there?
-	Guess(p Peer, user string) error
+	// Guess is asked before each proof is checked: may this source still guess, and
+	// may this account still be guessed at from there by m? A key cannot be guessed,
+	// so guesses at a password never keep its owner's key out.
+	Guess(p Peer, user string, m Method) error
 	// Offend charges the peer for what it did.
 	Offend(p Peer, user string, o Offence)
 	// Succeeded tells that user proved who they are from this source.

@@ -57,6 +57,7 @@ mail { route = "maildir://mail" }
 // Options change what Start starts. The zero value is what init writes.
 type Options struct {
 	Config string            // replaces Config
+	State  string            // folder of the state; the Config must name it too
 	Policy string            // replaces the policy that init writes
 	Users  map[string]string // accounts to make, with passwords; all in the groups users and mail
 	Env    []string          // added to the environment
@@ -66,6 +67,7 @@ type Options struct {
 type Gateway struct {
 	Dir string
 
+	state  string
 	t      testing.TB
 	binary string
 	env    []string
@@ -92,10 +94,13 @@ func Start(t testing.TB, o Options) *Gateway {
 // Install makes an installation that is not running yet.
 func Install(t testing.TB, o Options) *Gateway {
 	t.Helper()
-	g := &Gateway{Dir: t.TempDir(), t: t, binary: Binary(t), env: append(os.Environ(), o.Env...)}
+	g := &Gateway{Dir: t.TempDir(), state: o.State, t: t, binary: Binary(t), env: append(os.Environ(), o.Env...)}
 	g.CLI("", "init", "--dir", g.Dir, "--hostname", "localhost")
 	if o.Config == "" {
 		o.Config = Config
+	}
+	if g.state == "" {
+		g.state = filepath.Join(g.Dir, "state")
 	}
 	g.Write("gateway.hcl", o.Config)
 	if o.Policy != "" {
@@ -158,7 +163,7 @@ func (g *Gateway) Run() {
 
 func (g *Gateway) learnAddresses() {
 	g.t.Helper()
-	client, err := admin.Dial(g.t.Context(), filepath.Join(g.Dir, "state", "control.sock"))
+	client, err := admin.Dial(g.t.Context(), filepath.Join(g.state, "control.sock"))
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -247,7 +247,7 @@ func (a *admission) Release() {
 }
 
 // Guess implements session.Limiter.
-func (l *Limits) Guess(session.Peer, string) error {
+func (l *Limits) Guess(session.Peer, string, session.Method) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.errs["Guess"]
