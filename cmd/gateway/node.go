@@ -49,6 +49,9 @@ type node struct {
 	doors    []door
 	control  net.Listener
 
+	policy *policies.Policy // that the node starts with
+	using  sync.Mutex       // one change of the policy at a time
+
 	background sync.WaitGroup
 	stop       context.CancelFunc // ends what runs in the background
 }
@@ -66,8 +69,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 			err = errors.Join(err, n.close())
 		}
 	}()
-	policy, err := c.rules().Load()
-	if err != nil {
+	if n.policy, err = c.rules().Load(); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(cfg.Storage.Path, 0o700); err != nil {
@@ -76,7 +78,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 	n.tree = local.Tree{Base: cfg.Storage.Path, Config: cfg.Storage.Local}
 	for _, step := range []func() error{
 		func() (err error) { n.certs, n.hostKeys, err = n.openKeys(ctx); return err },
-		func() error { return n.openGate(ctx, policy) },
+		func() error { return n.openGate(ctx) },
 		n.listen,
 	} {
 		if err := step(); err != nil {
@@ -86,15 +88,15 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 	return n, nil
 }
 
-func (n *node) openGate(ctx context.Context, policy *policies.Policy) error {
+func (n *node) openGate(ctx context.Context) error {
 	if err := n.openRecord(ctx); err != nil {
 		return err
 	}
 	cfg := n.cfg.Gate
-	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, policy, n.record, n.limits
+	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.record, n.limits
 	cfg.NameKey, cfg.Log = n.nameKey, n.log
 	n.gate = session.NewGate(cfg)
-	return n.recordPolicy(ctx, policy)
+	return nil
 }
 
 // listen binds every listener, or none.
@@ -185,6 +187,9 @@ func (n *node) files(_ context.Context, s *session.Session) (*transfer.Files, er
 // connections, idle ones are told, transfers may finish until cut is done or the
 // grace period is over.
 func (n *node) serve(ctx, cut context.Context) error {
+	if err := n.Use(ctx, n.policy); err != nil {
+		return err
+	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
 	service := n.service(n)
@@ -287,21 +292,20 @@ func (n *node) Status() admin.Status {
 	return status
 }
 
-// Use implements admin.Node: p is in force for every connection from now on.
+// Use implements admin.Node: p is in force for every connection from now on, and
+// recorded before.
 func (n *node) Use(ctx context.Context, p *policies.Policy) error {
-	if err := n.recordPolicy(ctx, p); err != nil {
-		return err
-	}
-	n.gate.SetPolicy(p)
-	return nil
-}
-
-// recordPolicy records that p comes into force.
-func (n *node) recordPolicy(ctx context.Context, p *policies.Policy) error {
+	n.using.Lock()
+	defer n.using.Unlock()
 	for _, w := range p.Warnings() {
 		n.log.Warn("policy", "warning", w.String())
 	}
-	return n.record.Commit(ctx, session.Event{Event: session.EventPolicy, Verb: "load", Hash: p.Hash(), Outcome: session.OutcomeDone})
+	e := session.Event{Event: session.EventPolicy, Verb: "load", Hash: p.Hash(), Outcome: session.OutcomeDone}
+	if err := n.record.Commit(ctx, e); err != nil {
+		return fmt.Errorf("record the policy: %w", err)
+	}
+	n.gate.SetPolicy(p)
+	return nil
 }
 
 // reload takes the policy and the certificates anew. What is wrong with either
