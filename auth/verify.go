@@ -74,7 +74,7 @@ func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c sess
 		if r != nil && r.password != 0 {
 			id, hash = r.password, r.hash
 		}
-		right, err := a.compare(ctx, source, c, id, hash)
+		right, repeated, err := a.compare(ctx, source, c, id, hash)
 		if err != nil {
 			return err
 		}
@@ -85,6 +85,8 @@ func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c sess
 			return err
 		case passwordOf(now) != id:
 			continue
+		case repeated && (!right || id == 0):
+			return session.ErrRepeated
 		case !right || id == 0:
 			return session.ErrDenied
 		default:
@@ -101,29 +103,29 @@ func passwordOf(r *record) int64 {
 }
 
 // compare says whether the secret of c matches hash, whose id is given, by the
-// memo or by hashing it. Who offers the same proof meanwhile waits for the one
+// memo or by hashing it; repeated is a result of before. Who offers the same proof meanwhile waits for the one
 // result.
-func (a *Accounts) compare(ctx context.Context, source netip.Addr, c session.Credential, id int64, hash hashes.Hash) (bool, error) {
+func (a *Accounts) compare(ctx context.Context, source netip.Addr, c session.Credential, id int64, hash hashes.Hash) (right, repeated bool, err error) {
 	name := a.memo.name(c.User)
 	proof := a.memo.proof(name, id, c.Secret.Reveal())
 	for {
 		if right, known := a.memo.recall(name, proof, time.Now()); known {
-			return right, nil
+			return right, true, nil
 		}
 		one, pilot := a.flights.join(proof)
 		if pilot {
 			a.fly(ctx, source, one, name, proof, c.Secret, hash)
-			return one.right, one.err
+			return one.right, false, one.err
 		}
 		select {
 		case <-one.done:
 		case <-ctx.Done():
-			return false, notHashed(context.Cause(ctx))
+			return false, false, notHashed(context.Cause(ctx))
 		}
 		if errors.Is(one.err, errHungUp) {
 			continue // the pilot's peer is gone, this one is not
 		}
-		return one.right, one.err
+		return one.right, true, one.err
 	}
 }
 

@@ -48,7 +48,7 @@ func TestVerify(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for range 2 { // hashed, then remembered
-				if err := a.Verify(t.Context(), source, tt.c); err != tt.want {
+				if err := a.Verify(t.Context(), source, tt.c); !errors.Is(err, tt.want) {
 					t.Errorf("got %v, want %v", err, tt.want)
 				}
 			}
@@ -73,7 +73,7 @@ func TestSamePriceForEveryName(t *testing.T) {
 			password string
 			want     int
 		}{{"wrong", 1}, {"wrong", 0}, {"wrong2", 1}, {"wrong", 0}, {"", 0}, {long, 0}} {
-			if err := login(t, a, user, try.password); err != session.ErrDenied {
+			if err := login(t, a, user, try.password); !errors.Is(err, session.ErrDenied) {
 				t.Errorf("%.10q with %.10q: got %v, want %v", user, try.password, err, session.ErrDenied)
 			}
 			if got := b.count(); got != try.want {

@@ -24,7 +24,7 @@ func Penalty(o session.Offence) time.Duration {
 		return 10 * time.Second
 	case session.BadProtocol:
 		return 2 * time.Second
-	case session.InsecureAttempt, session.NoLogin:
+	case session.InsecureAttempt, session.NoLogin, session.RepeatedProof:
 		return time.Second
 	case session.Crash:
 		return 90 * time.Second
@@ -37,11 +37,11 @@ func Penalty(o session.Offence) time.Duration {
 func offences() []session.Offence {
 	return []session.Offence{
 		session.WrongProof, session.UnknownUser, session.InsecureAttempt, session.NoLogin,
-		session.GraceExceeded, session.BadProtocol, session.Crash,
+		session.GraceExceeded, session.BadProtocol, session.Crash, session.RepeatedProof,
 	}
 }
 
-const offenceKinds = 7
+const offenceKinds = 8
 
 func offenceNumber(o session.Offence) int { return slices.Index(offences(), o) }
 

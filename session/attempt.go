@@ -22,6 +22,7 @@ type Attempt struct {
 	channel  Channel
 	client   string
 	failures int
+	claims   int  // names refused because of the channel
 	tried    bool // a login was decided, one way or the other
 	logins   int64
 	session  *Session
@@ -29,6 +30,11 @@ type Attempt struct {
 	in, out   atomic.Int64
 	closeOnce sync.Once
 }
+
+// maxRefusedClaims is how many names one connection may have refused because of
+// its channel. Each is a line of the record, which a peer could otherwise fill
+// without ever proving anything.
+const maxRefusedClaims = 16
 
 // Peer returns who is connected.
 func (a *Attempt) Peer() Peer { return a.peer }
@@ -57,15 +63,19 @@ func (a *Attempt) Count(in, out int64) {
 
 // Claim is a name before any proof (USER, the first answer of AUTH LOGIN). It
 // returns ErrInsecure if a credential for that name must not be asked for over
-// this channel, ErrUnavailable if that cannot be said now, and nil otherwise:
-// also for names that do not exist or will be refused, which are told apart
-// only by the record.
+// this channel, ErrUnavailable if that cannot be said now, ErrTooMany after
+// maxRefusedClaims of the first, and nil otherwise: also for names that do not
+// exist or will be refused, which are told apart only by the record.
 func (a *Attempt) Claim(ctx context.Context, user string) error {
 	d, err := a.decide(ctx, user, "")
 	if err != nil {
 		return err
 	}
 	if d.verdict.Insecure {
+		if a.claims++; a.claims > maxRefusedClaims {
+			a.gate.cfg.Limiter.Offend(a.peer, "", BadProtocol)
+			return ErrTooMany
+		}
 		a.recordLogin(d, OutcomeRefused, CredentialNone)
 		return &Refusal{Kind: ErrInsecure, Hint: d.verdict.Hint}
 	}
@@ -215,6 +225,9 @@ func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed
 		d.verdict.Reason = "wrong proof"
 	case d.account.Disabled:
 		d.verdict.Reason = "account disabled"
+	}
+	if errors.Is(cause, ErrRepeated) {
+		offence = RepeatedProof // for every name alike
 	}
 	if cause != nil {
 		d.verdict.Rule = ""

@@ -18,7 +18,7 @@ type Authenticator interface {
 	// Lookup returns what is known of user; the zero Account if there is none.
 	Lookup(ctx context.Context, user string) (Account, error)
 	// Verify checks one proof. It returns nil if it is right, ErrDenied if it is
-	// wrong, *MoreError if it is right and a further one is needed, and
+	// wrong, ErrRepeated if it is known to be from before, *MoreError if it is right and a further one is needed, and
 	// ErrUnavailable if it could not be checked now. An unknown user takes as long
 	// as a known one. source is where the guess comes from, for fair queueing.
 	Verify(ctx context.Context, source netip.Addr, c Credential) error
@@ -57,6 +57,7 @@ type Offence string
 
 const (
 	WrongProof      Offence = "wrong proof"      // a login that failed on a known name
+	RepeatedProof   Offence = "repeated proof"   // the same wrong login again: no further guess
 	UnknownUser     Offence = "unknown user"     // a login on a name that does not exist
 	InsecureAttempt Offence = "insecure attempt" // a credential sent in clear although it was refused
 	NoLogin         Offence = "no login"         // a connection that ended without an attempt

@@ -40,7 +40,7 @@ func (o *Op) End(_ context.Context, err error) error {
 func (o *Op) record(outcome string, cause error) error {
 	e := o.event(outcome)
 	if cause != nil {
-		e.Reason = printable(cause.Error(), 500)
+		e.Reason = printable(cause.Error(), maxReason)
 	}
 	err := o.session.attempt.gate.cfg.Recorder.Append(e)
 	if err != nil {

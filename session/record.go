@@ -8,6 +8,9 @@ import (
 	"unicode/utf8"
 )
 
+// maxReason bounds a reason that somebody else's words may be part of.
+const maxReason = 500
+
 // event is the part that all events of a connection share.
 func (a *Attempt) event(kind string) Event {
 	e := Event{
@@ -23,7 +26,8 @@ func (a *Attempt) connectionEvent(outcome string, cause error) Event {
 	e := a.event(EventConnection)
 	e.Outcome = outcome
 	if cause != nil {
-		e.Reason = cause.Error()
+		// It may quote the peer: a failed handshake lists what was asked for.
+		e.Reason = printable(cause.Error(), maxReason)
 	}
 	e.Count = 1
 	e.DurationMS = time.Since(a.started).Milliseconds()

@@ -1,0 +1,88 @@
+package session_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"gateway/session"
+	"gateway/session/sessiontest"
+)
+
+// A peer that only ever says names in clear cannot fill the record with them.
+func TestRefusedClaimsAreBounded(t *testing.T) {
+	t.Parallel()
+	core := sessiontest.New(t, sessiontest.Encrypted)
+	a := core.Connect(t, session.FTP, session.Plain)
+	const most = 16
+	for i := range 10 * most {
+		want := session.ErrInsecure
+		if i >= most {
+			want = session.ErrTooMany
+		}
+		if err := a.Claim(t.Context(), fmt.Sprint("user", i)); !errors.Is(err, want) {
+			t.Fatalf("claim %d: got %v, want %v", i+1, err, want)
+		}
+	}
+	if got := len(core.Record.Events(session.EventLogin)); got != most {
+		t.Errorf("got %d login events, want %d", got, most)
+	}
+	if !slices.Contains(core.Limits.Offences(), session.BadProtocol) {
+		t.Error("the peer was not charged")
+	}
+}
+
+// A failed handshake quotes the peer, who may have asked for 64 KiB of protocol
+// names with whatever in them.
+func TestReasonOfAConnectionIsBoundedAndPrintable(t *testing.T) {
+	t.Parallel()
+	core := sessiontest.New(t, nil)
+	a := core.Connect(t, session.FTP, session.Plain)
+	a.Close(fmt.Errorf("%w: \x1b[2J\n{\"seq\":1}\xff %s", session.ErrHandshake, strings.Repeat("x", 1<<16)))
+	e := core.Record.Events(session.EventConnection)[0]
+	if want := `handshake failed: [2J{"seq":1}`; !strings.HasPrefix(e.Reason, want) || len(e.Reason) > 500 {
+		t.Errorf("got %d bytes, %.60q; want at most 500 that begin with %q", len(e.Reason), e.Reason, want)
+	}
+	if e.Outcome != session.OutcomeHandshakeFailed {
+		t.Errorf("got outcome %q", e.Outcome)
+	}
+}
+
+// repeating finds every proof wrong, as it did before.
+type repeating struct{ *sessiontest.Accounts }
+
+func (repeating) Verify(context.Context, netip.Addr, session.Credential) error {
+	return session.ErrRepeated
+}
+
+// A device that retries a stale password is refused like any other and charged
+// for a repetition, not for a guess, whether or not the name exists.
+func TestRepeatedProofIsNoFurtherGuess(t *testing.T) {
+	t.Parallel()
+	core := sessiontest.New(t, nil)
+	gate := session.NewGate(session.Config{
+		Auth: repeating{core.Accounts}, Policy: core.Gate.Policy(), Recorder: core.Record, Limiter: core.Limits,
+		NameKey: []byte("k"), FailureTime: 1,
+	})
+	a, err := gate.Connect(t.Context(), session.Peer{Conn: "c", Protocol: session.SFTP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close(nil)
+	for _, user := range []string{"alice", "nobody"} {
+		if _, err := a.Offer(t.Context(), session.Password(user, "stale")); err != session.ErrDenied {
+			t.Errorf("%s: got %v, want ErrDenied alone", user, err)
+		}
+	}
+	want := []session.Offence{session.RepeatedProof, session.RepeatedProof}
+	if got := core.Limits.Offences(); !slices.Equal(got, want) {
+		t.Errorf("offences %v, want %v", got, want)
+	}
+	if got := core.Record.Events(session.EventLogin); len(got) != 2 || got[0].Outcome != session.OutcomeRefused {
+		t.Errorf("recorded %v", core.Record.Outcomes())
+	}
+}
