@@ -21,12 +21,40 @@ type cursor struct {
 	// torn is told of an unfinished line that another segment follows. May be nil.
 	torn func(segment string, bytes int64)
 
+	// end, if set, is where the record ended when the reading began: a reader that is
+	// slower than the writer comes to an end all the same.
+	end *position
+
 	f      *os.File
 	first  int64 // seq that the segment is named after; zero before the first
 	offset int64 // of the next line
 	number int   // of the last line within the segment
 	buf    []byte
 	fresh  bool // a later segment is there, and the end of this one was read after it
+}
+
+// stopHere sets end to where the record ends now.
+func (c *cursor) stopHere() error {
+	firsts, err := listSegments(c.dir)
+	if err != nil {
+		return fmt.Errorf("read audit record: %w", err)
+	}
+	c.end = &position{}
+	for _, first := range firsts {
+		info, err := os.Stat(filepath.Join(c.dir, segmentName(first)))
+		if err != nil {
+			return fmt.Errorf("read audit record: %w", err)
+		}
+		if info.Size() > 0 {
+			c.end = &position{first, info.Size()}
+		}
+	}
+	return nil
+}
+
+// passed reports whether the next line began after end.
+func (c *cursor) passed() bool {
+	return c.end != nil && (c.first > c.end.first || c.first == c.end.first && c.offset >= c.end.offset)
 }
 
 // readSize is how much is read at once.
@@ -59,6 +87,10 @@ func (c *cursor) seek(first, offset int64) error {
 func (c *cursor) next(ctx context.Context) ([]byte, error) {
 	long := false
 	for {
+		if c.passed() {
+			c.buf = nil
+			return nil, io.EOF
+		}
 		if end := bytes.IndexByte(c.buf, '\n'); end >= 0 {
 			line := c.buf[:end]
 			if c.durable != nil && !long && lineSeq(line) > c.durable() {
@@ -124,6 +156,9 @@ func (c *cursor) advance() (bool, error) {
 	for _, first := range firsts {
 		if first <= c.first || emptySegment(c.dir, first) {
 			continue
+		}
+		if c.end != nil && first > c.end.first {
+			return false, nil
 		}
 		if c.f != nil && !c.fresh {
 			c.fresh = true

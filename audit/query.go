@@ -53,6 +53,10 @@ func (r *Reader) Query(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 		r.settle(ctx)
 		c := r.cursor()
 		defer c.close()
+		if err := c.stopHere(); err != nil {
+			yield(Record{}, err)
+			return
+		}
 		if err := r.skip(c, f.Since); err != nil {
 			yield(Record{}, err)
 			return

@@ -385,3 +385,35 @@ func TestTailEndsWhenTheLogIsClosed(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
+
+// A reader that is slower than the writer comes to an end: what is written while
+// it reads is not for it.
+func TestQueryOfAGrowingRecordEnds(t *testing.T) {
+	t.Parallel()
+	cfg := config(t.TempDir())
+	cfg.SegmentSize = 4 << 10
+	l := open(t, cfg)
+	commit := func() {
+		if err := l.Commit(t.Context(), benchLogin()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 20 {
+		commit()
+	}
+	for name, r := range map[string]*Reader{"own": l.Reader(), "foreign": NewReader(cfg.Dir)} {
+		seen, before := 0, l.Durable()
+		for _, err := range r.Query(t.Context(), Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if seen++; int64(seen) > before {
+				t.Fatalf("%s: %d events of a record that had %d", name, seen, before)
+			}
+			commit()
+		}
+		if int64(seen) != before {
+			t.Errorf("%s: got %d events, want %d", name, seen, before)
+		}
+	}
+}

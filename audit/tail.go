@@ -35,7 +35,11 @@ func (r *Reader) Tail(ctx context.Context, n int, follow bool, f Filter) iter.Se
 		r.settle(ctx)
 		c := r.cursor()
 		defer c.close()
-		last, err := r.last(ctx, c, n, f)
+		var last []Record
+		if err = c.stopHere(); err == nil {
+			last, err = r.last(ctx, c, n, f)
+			c.end = nil
+		}
 		left := f.Limit
 		for _, rec := range last {
 			if !yield(rec, nil) {

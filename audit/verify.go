@@ -57,8 +57,9 @@ func (f Fault) String() string {
 // the one form that the gateway writes, sequence numbers have no gap within and
 // between segments, and each checkpoint states the root of the lines before it.
 // What is wrong is in the report; the error is only for a record that cannot be
-// read. It may run while the gateway does, and after a crash before the next
-// start: an unfinished last line is then a note.
+// read. It may run while the gateway does, and then proves what was there when it
+// began; and after a crash before the next start: an unfinished last line is then
+// a note.
 //
 // It cannot know of lines that were cut off the end together with every
 // checkpoint over them: for that, compare with a checkpoint kept elsewhere.
@@ -66,6 +67,9 @@ func Verify(ctx context.Context, dir string) (Report, error) {
 	v := verifier{next: 1}
 	v.c = cursor{dir: dir, torn: v.torn}
 	defer v.c.close()
+	if err := v.c.stopHere(); err != nil {
+		return v.r, err
+	}
 	for {
 		line, err := v.c.next(ctx)
 		v.enter()
@@ -186,11 +190,7 @@ func (v *verifier) end() (Report, error) {
 		v.r.Root = v.tree.checkpoint()
 		return v.r, nil
 	}
-	info, err := v.c.f.Stat()
-	if err != nil {
-		return v.r, fmt.Errorf("verify audit record: %w", err)
-	}
-	if left := info.Size() - v.c.offset; left > 0 {
+	if left := v.c.end.offset - v.c.offset; v.c.first == v.c.end.first && left > 0 {
 		v.r.Notes = append(v.r.Notes, fmt.Sprintf(
 			"%s ends with %d bytes of an unfinished line: it is being written, or the next start will cut it off", v.c.segment(), left))
 	}
