@@ -43,8 +43,16 @@ type login struct {
 	ctx     context.Context // done when the login grace time is over
 	before  ssh.ServerPreAuthConn
 	known   string // the last name whose key was known, not proven
+	strange strange
 	session *session.Session
 	final   error // a refusal after which nothing more is asked
+}
+
+// strange is a client whose keys nobody knows, and who offered nothing else.
+type strange struct {
+	user string // the last name claimed
+	key  string // the last key
+	keys int
 }
 
 // transport is what the library makes of a connection on which somebody logged in.
@@ -81,7 +89,12 @@ func (l *login) run(ctx context.Context) (transport, error) {
 	var err error
 	t.ServerConn, t.channels, t.requests, err = ssh.NewServerConn(l.wire, l.config())
 	if err != nil {
-		return transport{}, l.cause(err)
+		err = l.cause(err)
+		if s := l.strange; s.keys > 0 {
+			l.attempt.Unproven(context.WithoutCancel(ctx), s.user, session.MethodPublicKey,
+				fmt.Sprintf("none of %d keys is one of the account; the last was %s", s.keys, s.key))
+		}
+		return transport{}, err
 	}
 	return t, nil
 }
@@ -184,6 +197,7 @@ func (l *login) publicKey(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissio
 		return nil, errLogin
 	}
 	if !l.attempt.Knows(l.ctx, user(m), wireKey(key)) {
+		l.strange = strange{user: user(m), key: ssh.FingerprintSHA256(key), keys: l.strange.keys + 1}
 		return nil, errLogin
 	}
 	l.known = user(m)
@@ -197,6 +211,7 @@ func (l *login) publicKeyProven(m ssh.ConnMetadata, key ssh.PublicKey, _ *ssh.Pe
 
 // offer brings a proof to the gate and turns its answer into the library's.
 func (l *login) offer(c session.Credential) error {
+	l.strange = strange{} // there is a proof that is recorded
 	s, err := l.attempt.Offer(l.ctx, c)
 	more, isMore := errors.AsType[*session.MoreError](err)
 	switch {
@@ -237,7 +252,8 @@ func (l *login) cause(err error) error {
 	case l.final != nil:
 		return l.final
 	case l.before != nil && l.known != "" && forged(err):
-		l.attempt.Forged(context.WithoutCancel(l.ctx), l.known, session.MethodPublicKey)
+		l.strange = strange{}
+		l.attempt.Unproven(context.WithoutCancel(l.ctx), l.known, session.MethodPublicKey, errForged.Error())
 		return errForged
 	case errors.Is(l.ctx.Err(), context.DeadlineExceeded):
 		return session.ErrGrace

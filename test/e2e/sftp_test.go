@@ -91,6 +91,10 @@ func TestOpenSSHKey(t *testing.T) {
 	if out, status := client(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", filepath.Join(dir, "ed25519"), "-b", "/dev/null", alice+"@127.0.0.1")...); status == 0 {
 		t.Errorf("a removed key still logs in:\n%s", out)
 	}
+	refused := events(t, g, "--event", "login", "--outcome", "refused", "--user", alice)
+	if len(refused) != 1 || !strings.Contains(refused[0].Reason, "none of 1 keys is one of the account; the last was SHA256:") {
+		t.Errorf("the unknown key is recorded as %+v", refused)
+	}
 }
 
 // reput and reget finish what was cut.

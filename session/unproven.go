@@ -1,0 +1,19 @@
+package session
+
+import "context"
+
+// Unproven records a login that ended before a proof could be offered: an SSH
+// client that had no key of the account, or a signature that was not made with the
+// key that it names. reason says which. The peer is charged for it as for a wrong
+// password. The caller ends the connection.
+func (a *Attempt) Unproven(ctx context.Context, user string, m Method, reason string) {
+	d, _ := a.decide(ctx, user, m) // on error without the name, which may not be one
+	d.verdict = Verdict{Reason: printable(reason, 300), WouldRefuse: d.verdict.WouldRefuse}
+	a.recordLogin(d, OutcomeRefused, CredentialProtected)
+	a.failures++
+	offence := WrongProof
+	if !d.account.Known {
+		offence = UnknownUser
+	}
+	a.gate.cfg.Limiter.Offend(a.peer, user, offence)
+}
