@@ -1,0 +1,185 @@
+package e2e
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"gateway/internal/gatewaytest"
+	"gateway/session"
+)
+
+func newSigner(t *testing.T) ssh.Signer {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// forger shows one key and signs with another.
+type forger struct{ shown, own ssh.Signer }
+
+func (f forger) PublicKey() ssh.PublicKey { return f.shown.PublicKey() }
+
+func (f forger) Sign(r io.Reader, data []byte) (*ssh.Signature, error) { return f.own.Sign(r, data) }
+
+// addKey gives alice the key of s.
+func addKey(t *testing.T, g *gatewaytest.Gateway, s ssh.Signer) {
+	t.Helper()
+	g.Write("key.pub", string(ssh.MarshalAuthorizedKey(s.PublicKey())))
+	g.CLI("", "user", "key", "add", alice, g.Dir+"/key.pub")
+}
+
+func sshDial(t *testing.T, g *gatewaytest.Gateway, user string, auth ...ssh.AuthMethod) (*ssh.Client, error) {
+	t.Helper()
+	c, err := ssh.Dial("tcp", g.Addr("sftp"), &ssh.ClientConfig{
+		User: user, Auth: auth, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: clientTimeout,
+	})
+	if err == nil {
+		t.Cleanup(func() { _ = c.Close() })
+	}
+	return c, err
+}
+
+// Who knows a public key but not its private one is not let in, and is charged.
+func TestForgedSignature(t *testing.T) {
+	g := attacked(t)
+	owner := newSigner(t)
+	addKey(t, g, owner)
+	if _, err := sshDial(t, g, alice, ssh.PublicKeys(owner)); err != nil {
+		t.Fatalf("the owner: %v", err)
+	}
+	for _, user := range []string{alice, "nobody"} {
+		if _, err := sshDial(t, g, user, ssh.PublicKeys(forger{owner, newSigner(t)})); err == nil {
+			t.Errorf("%s: a forged signature was taken", user)
+		}
+	}
+	refused := events(t, g, "--event", "login", "--outcome", "refused")
+	if len(refused) != 1 || refused[0].User != alice || refused[0].Reason != "wrong signature" {
+		t.Errorf("recorded: %+v", refused)
+	}
+}
+
+// Asking for many keys proves nothing and records nothing; it has a bound, and an
+// agent full of keys does not keep its owner's password out.
+func TestManyKeyQueries(t *testing.T) {
+	g := attacked(t)
+	var few, many []ssh.Signer
+	for i := range 200 {
+		if s := newSigner(t); i < 40 {
+			few = append(few, s)
+		} else {
+			many = append(many, s)
+		}
+	}
+	if _, err := sshDial(t, g, alice, ssh.PublicKeys(few...), ssh.Password(password)); err != nil {
+		t.Errorf("40 keys, then the password: %v", err)
+	}
+	if _, err := sshDial(t, g, alice, ssh.PublicKeys(many...), ssh.Password(password)); err == nil {
+		t.Error("160 keys were asked for on one connection")
+	}
+	if logins := events(t, g, "--event", "login"); len(logins) != 1 {
+		t.Errorf("%d logins recorded, want the one granted", len(logins))
+	}
+}
+
+// One connection makes at most so many guesses, each is recorded, and the last
+// answer is no login.
+func TestGuessesOnOneConnection(t *testing.T) {
+	g := attacked(t)
+	n := 0
+	guess := ssh.PasswordCallback(func() (string, error) { n++; return fmt.Sprint("guess", n), nil })
+	if _, err := sshDial(t, g, alice, ssh.RetryableAuthMethod(guess, 50)); err == nil {
+		t.Error("let in")
+	}
+	if n > 7 {
+		t.Errorf("%d guesses on one connection, want at most 7", n)
+	}
+	if refused := events(t, g, "--event", "login", "--outcome", "refused"); len(refused) != n {
+		t.Errorf("%d refusals recorded, want %d", len(refused), n)
+	}
+}
+
+// What a session may not do: forward, listen, open channels without end.
+func TestSSHChannels(t *testing.T) {
+	g := attacked(t)
+	c, err := sshDial(t, g, alice, ssh.Password(password))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fwd, err := c.Dial("tcp", g.Addr("ftp")); err == nil {
+		_ = fwd.Close()
+		t.Error("a port was forwarded")
+	}
+	for _, request := range []string{"tcpip-forward", "streamlocal-forward@openssh.com", "no-such-request"} {
+		if ok, _, err := c.SendRequest(request, true, ssh.Marshal(struct {
+			Host string
+			Port uint32
+		}{"127.0.0.1", 0})); ok || err != nil {
+			t.Errorf("%s: got %v, %v; want a refusal", request, ok, err)
+		}
+	}
+	for _, kind := range []string{"direct-tcpip", "direct-streamlocal@openssh.com", "x11", "auth-agent@openssh.com", "tun@openssh.com", ""} {
+		var refused *ssh.OpenChannelError
+		if _, _, err := c.OpenChannel(kind, []byte("\xff\xff\xff\xff")); !errors.As(err, &refused) {
+			t.Errorf("channel %q: got %v, want a refusal", kind, err)
+		}
+	}
+	opened := 0
+	for range 200 {
+		ch, requests, err := c.OpenChannel("session", nil)
+		if err != nil {
+			continue
+		}
+		go ssh.DiscardRequests(requests)
+		opened++
+		if ok, _ := ch.SendRequest("auth-agent-req@openssh.com", true, nil); ok {
+			t.Error("agent forwarding was agreed to")
+		}
+	}
+	if opened != 10 {
+		t.Errorf("%d channels open, want 10", opened)
+	}
+}
+
+// Garbage before the key exchange ends the connection at once and is recorded.
+func TestSSHGarbage(t *testing.T) {
+	t.Parallel()
+	g := gatewaytest.Start(t, gatewaytest.Options{Config: trusting + "sftp { login_grace = \"3s\" }\n"})
+	junk := []string{
+		"GET / HTTP/1.1\r\nHost: x\r\n\r\n" + strings.Repeat("x: y\r\n", 5000),
+		"SSH-1.5-old\r\n",
+		"SSH-2.0-" + strings.Repeat("v", 4096) + "\r\n",
+		"SSH-2.0-x\r\n\xff\xff\xff\xff" + strings.Repeat("A", 64), // a packet of 4 GiB
+		"SSH-2.0-x\r\n\x00\x00\x00\x01\x00",
+		"SSH-2.0-x\r\n" + strings.Repeat("\x00", 4096),
+		"SSH-2.0-x\r\n\x00\x00\x00\x0c\x0a\x32" + strings.Repeat("\x00", 10), // USERAUTH_REQUEST before keys
+	}
+	for _, text := range junk {
+		c := dial(t, g, "sftp")
+		c.send(text)
+		if half, ok := c.c.(interface{ CloseWrite() error }); ok && strings.HasPrefix(text, "GET") {
+			_ = half.CloseWrite()
+		}
+		c.rest()
+	}
+	eventually(t, "each is recorded", func() bool { return accounted(t, g) == int64(len(junk)) })
+	for _, e := range events(t, g, "--event", "connection") {
+		// "SSH-1.5" is a version like any other for the library, which then waits.
+		if e.Outcome != session.OutcomeHandshakeFailed && e.Reason != session.ErrGrace.Error() {
+			t.Errorf("got outcome %q, reason %q", e.Outcome, e.Reason)
+		}
+	}
+}
