@@ -86,3 +86,38 @@ func TestRepeatedProofIsNoFurtherGuess(t *testing.T) {
 		t.Errorf("recorded %v", core.Record.Outcomes())
 	}
 }
+
+// charged remembers whose guesses were counted.
+type charged struct {
+	*sessiontest.Limits
+	users *[]string
+}
+
+func (c charged) Offend(p session.Peer, user string, o session.Offence) {
+	*c.users = append(*c.users, user)
+	c.Limits.Offend(p, user, o)
+}
+
+// A device that shows an old key every minute does not use up the guesses at its
+// owner's password.
+func TestUnprovenKeyIsNoGuessAtThePassword(t *testing.T) {
+	t.Parallel()
+	core := sessiontest.New(t, nil)
+	var users []string
+	gate := session.NewGate(session.Config{
+		Auth: core.Accounts, Policy: core.Gate.Policy(), Recorder: core.Record, Limiter: charged{core.Limits, &users}, NameKey: []byte("k"),
+	})
+	a, err := gate.Connect(t.Context(), session.Peer{Conn: "c", Protocol: session.SFTP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Unproven(t.Context(), "alice", session.MethodPublicKey, "old key")
+	a.Unproven(t.Context(), "nobody", session.MethodPublicKey, "old key")
+	a.Close(nil)
+	if want := []string{"", ""}; !slices.Equal(users, want) {
+		t.Errorf("guesses counted for %q, want for nobody", users)
+	}
+	if got, want := core.Limits.Offences(), []session.Offence{session.WrongProof, session.UnknownUser}; !slices.Equal(got, want) {
+		t.Errorf("offences %v, want %v", got, want)
+	}
+}
