@@ -381,19 +381,11 @@ func TestConnectionsWithoutALogin(t *testing.T) {
 	}
 }
 
-// lastSeq is the number of the last event recorded.
-func lastSeq(t *testing.T, g *gatewaytest.Gateway) (seq int64) {
+// after is events of those recorded since mark, a time of this machine.
+func after(t *testing.T, g *gatewaytest.Gateway, mark time.Time, filter ...string) []session.Event {
 	t.Helper()
-	for _, e := range events(t, g) {
-		seq = e.Seq
-	}
-	return seq
-}
-
-// after is events of those recorded after mark.
-func after(t *testing.T, g *gatewaytest.Gateway, mark int64, filter ...string) []session.Event {
-	t.Helper()
-	return slices.DeleteFunc(events(t, g, filter...), func(e session.Event) bool { return e.Seq <= mark })
+	mark = mark.Truncate(time.Microsecond) // as the record has it
+	return slices.DeleteFunc(events(t, g, filter...), func(e session.Event) bool { return e.Time.Before(mark) })
 }
 
 // descriptors is how many files the gateway has open.
