@@ -108,7 +108,7 @@ func (c *Config) sftp() section {
 func (c *Config) smtp() section {
 	return section{settings: []setting{
 		size("max_message", &c.SMTP.MaxMessageBytes, "35MiB", "Largest message that is accepted."),
-		count("max_recipients", &c.SMTP.MaxRecipients, 50000, "1000", "Recipients that one message may have."),
+		count("max_recipients", &c.SMTP.MaxRecipients, 3000, "1000", "Recipients that one message may have; so many still fit into one line of the record."),
 		duration("login_grace", &c.SMTP.LoginGrace, "30s", "Time to log in."),
 		flag("hide_source", &c.SMTP.HideSource, "false", "Leave the sender's address out of the Received field; the record has it in any case."),
 		duration("idle_timeout", &c.SMTP.IdleTimeout, "5m", "Silence after which a connection is closed (RFC 5321, section 4.5.3.2.7)."),
@@ -189,7 +189,7 @@ func (c *Config) limits() section {
 		count("unauthenticated_per_source", &l.MaxUnauthenticatedPerSource, 1000000, "32", "The same, of one source."),
 		count("sessions_per_user", &l.MaxSessionsPerUser, 1000000, "100", "Sessions at once of one account, over all protocols."),
 		count("attempts_per_connection", &c.Gate.MaxAttempts, 100, "6", "Wrong proofs on one connection before it is closed."),
-		count("guesses", &l.MaxGuesses, 100000, "10", "Failed logins of one account, from places where its owner never logged in, within guess_window. Further ones from such places are refused unchecked."),
+		count("guesses", &l.MaxGuesses, 100000, "10", "Failed logins of one account, from places where its owner never logged in, within guess_window. Further ones from such places are refused unchecked. The same wrong password again is not a further guess."),
 		duration("guess_window", &l.GuessWindow, "15m", "See guesses."),
 		duration("known_for", &l.KnownFor, "2160h", "How long a place is remembered after a login from it."),
 		duration("penalty_threshold", &l.PenaltyThreshold, "15s", "What a source must owe to be banned. A failed login adds 5s; see docs/operations.md."),
