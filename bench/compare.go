@@ -124,20 +124,25 @@ func (b *bench) compare(ctx context.Context, what string, atOnce int, amount flo
 
 // median takes each figure's own.
 func median(all []sample) sample {
-	middle := func(of func(sample) float64) float64 {
+	of := func(figure func(sample) float64) float64 {
 		values := make([]float64, len(all))
 		for i, s := range all {
-			values[i] = of(s)
+			values[i] = figure(s)
 		}
-		slices.Sort(values)
-		n := len(values)
-		return (values[(n-1)/2] + values[n/2]) / 2
+		return middle(values)
 	}
 	return sample{
-		took: time.Duration(middle(func(s sample) float64 { return float64(s.took) })),
-		cpu:  time.Duration(middle(func(s sample) float64 { return float64(s.cpu) })),
-		busy: middle(func(s sample) float64 { return s.busy }),
+		took: time.Duration(of(func(s sample) float64 { return float64(s.took) })),
+		cpu:  time.Duration(of(func(s sample) float64 { return float64(s.cpu) })),
+		busy: of(func(s sample) float64 { return s.busy }),
 	}
+}
+
+// middle is the median of values, of which there is one at least.
+func middle(values []float64) float64 {
+	values = slices.Sorted(slices.Values(values))
+	n := len(values)
+	return (values[(n-1)/2] + values[n/2]) / 2
 }
 
 // result is what came out for one server.

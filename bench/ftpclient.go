@@ -44,7 +44,7 @@ type ftpClient struct {
 var passiveReply = regexp.MustCompile(`\|\|\|(\d+)\|`)
 
 // open logs in.
-func (t ftpTarget) open(ctx context.Context) (c *ftpClient, err error) {
+func (t ftpTarget) open(ctx context.Context) (_ *ftpClient, err error) {
 	host, _, err := net.SplitHostPort(t.addr)
 	if err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func (t ftpTarget) open(ctx context.Context) (c *ftpClient, err error) {
 	if err != nil {
 		return nil, err
 	}
-	c = &ftpClient{conn: raw, text: textproto.NewReader(bufio.NewReaderSize(raw, 1<<10)), ctx: ctx, host: host}
+	c := &ftpClient{conn: raw, text: textproto.NewReader(bufio.NewReaderSize(raw, 1<<10)), ctx: ctx, host: host}
 	defer func() {
 		if err != nil {
 			_ = raw.Close()

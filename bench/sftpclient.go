@@ -64,7 +64,7 @@ type bufferedConn struct {
 func (c bufferedConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
 // open logs in and starts the subsystem. buffer is that of the connection.
-func (t sftpTarget) open(ctx context.Context, buffer int) (c *sftpClient, err error) {
+func (t sftpTarget) open(ctx context.Context, buffer int) (_ *sftpClient, err error) {
 	config := &ssh.ClientConfig{
 		User: t.user, Auth: []ssh.AuthMethod{t.auth},
 		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // it is ours, on loopback
@@ -79,7 +79,7 @@ func (t sftpTarget) open(ctx context.Context, buffer int) (c *sftpClient, err er
 		_ = raw.Close()
 		return nil, err
 	}
-	c = &sftpClient{conn: ssh.NewClient(conn, channels, requests)}
+	c := &sftpClient{conn: ssh.NewClient(conn, channels, requests)}
 	defer func() {
 		if err != nil {
 			_ = c.conn.Close()
