@@ -53,10 +53,14 @@ func (d *dataConn) giveBack() {
 }
 
 // protect puts TLS on the connection; we are the TLS server whoever connected.
-func (d *dataConn) protect(ctx context.Context, c *conn) error {
+func (d *dataConn) protect(ctx context.Context, c *conn, sends bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DataTimeout)
 	defer cancel()
-	d.tls = tls.Server(d.guard, c.bound.data)
+	settings := c.bound.data
+	if !sends {
+		settings = c.bound.upload
+	}
+	d.tls = tls.Server(d.guard, settings)
 	if err := d.tls.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errHandshake, err)
 	}

@@ -180,7 +180,7 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
 	if private {
-		if err := d.protect(ctx, c); err != nil {
+		if err := d.protect(ctx, c, j.sends); err != nil {
 			d.cut()
 			return err
 		}
