@@ -8,13 +8,18 @@ import (
 	"testing"
 
 	"gateway/ftp"
+	"gateway/session/sessiontest"
 )
 
 // rclone writes, reads back, compares and removes trees, four files at once.
 func TestRclone(t *testing.T) {
 	t.Parallel()
 	for name, extra := range map[string][]string{
-		"plain": {}, "explicit": {"--ftp-explicit-tls", "--ftp-no-check-certificate"}, "implicit": {"--ftp-tls", "--ftp-no-check-certificate"},
+		"plain":          {},
+		"explicit":       {"--ftp-explicit-tls", "--ftp-no-check-certificate"},
+		"implicit":       {"--ftp-tls", "--ftp-no-check-certificate"},
+		"explicit alone": {"--ftp-explicit-tls", "--ftp-no-check-certificate", "--ftp-concurrency", "1", "--transfers", "1", "--checkers", "1"},
+		"implicit alone": {"--ftp-tls", "--ftp-no-check-certificate", "--ftp-concurrency", "1", "--transfers", "1", "--checkers", "1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -33,8 +38,12 @@ func TestRclone(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			// It does not resume TLS sessions as it comes, so it needs preferred.
-			f := start(t, nil, ftp.Config{TLS: serverTLS(t), Implicit: name == "implicit", Resumption: ftp.ResumptionPreferred})
+			// Its connections share their tickets, so several at once need preferred.
+			cfg := ftp.Config{TLS: serverTLS(t), Implicit: strings.HasPrefix(name, "implicit"), Resumption: ftp.ResumptionPreferred}
+			if strings.HasSuffix(name, "alone") {
+				cfg.Resumption = ftp.ResumptionRequired
+			}
+			f := start(t, nil, cfg)
 			host, port, _ := net.SplitHostPort(f.addr)
 			secret := strings.TrimSpace(mustRun(t, dir, "", "rclone", "obscure", "right"))
 			rclone := func(args ...string) string {
@@ -55,6 +64,21 @@ func TestRclone(t *testing.T) {
 			if !f.tree.has("copy/moved") || f.tree.has("copy/deep") {
 				t.Error("the tree is not as it should be")
 			}
+		})
+	}
+}
+
+// wget resumes the TLS session of its control connection.
+func TestWgetFTPS(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"explicit": {}, "implicit": {"--ftps-implicit"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, content := workDir(t)
+			f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t), Implicit: name == "implicit"})
+			f.tree.put(t, "sub/down.bin", content)
+			mustRun(t, dir, "", "wget", append(args, "-nv", "-t", "1", "--no-check-certificate", "ftps://alice:right@"+f.addr+"/sub/down.bin")...)
+			sameFile(t, dir, "down.bin", content)
 		})
 	}
 }
