@@ -156,6 +156,7 @@ func (c *conn) serve(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !c.closed {
+		c.checkRate() // here, so that a peer that never lets the timer run does not escape it
 		at, cause := c.deadline()
 		timer.Reset(time.Until(at))
 		lines := c.lines
@@ -174,7 +175,6 @@ func (c *conn) serve(ctx context.Context) error {
 		case <-timer.C:
 			if c.transfer != nil {
 				c.checkCut()
-				c.checkRate()
 			} else if at, _ := c.deadline(); !time.Now().Before(at) {
 				c.hangUp(cause)
 			}
@@ -300,12 +300,16 @@ func (c *conn) leaving() bool {
 // finishTransfer gives a transfer's last reply, and then those of what waited
 // for it.
 func (c *conn) finishTransfer(ctx context.Context, r result) {
-	aborted := c.transfer.aborted
+	t := c.transfer
 	c.transfer = nil
 	c.lastCommand = time.Now()
-	c.lastTransfer = c.lastCommand
+	if t.began.IsZero() {
+		c.lastTransfer = c.lastCommand
+	} else { // only the time that it took: a digest now and then keeps nobody connected
+		c.lastTransfer = c.lastTransfer.Add(c.lastCommand.Sub(t.began))
+	}
 	c.say(r.reply)
-	for range aborted {
+	for range t.aborted {
 		c.say(reply{226, "ABOR command successful."})
 	}
 	if r.panicked {

@@ -58,7 +58,7 @@ func (d *dataConn) protect(ctx context.Context, c *conn, sends bool) error {
 	defer cancel()
 	settings := c.bound.data
 	if !sends {
-		settings = c.bound.upload
+		settings = withoutTicket(settings)
 	}
 	d.tls = tls.Server(d.guard, settings)
 	if err := d.tls.HandshakeContext(ctx); err != nil {

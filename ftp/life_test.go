@@ -74,6 +74,17 @@ func TestTimeouts(t *testing.T) {
 				c.do("PWD", "257 *")
 			}
 		}, 10 * time.Minute, "421 Idle timeout.", session.ErrIdle.Error()},
+		{"kept alive by listings on the control connection", func(c *client) {
+			c.login()
+			for range 19 {
+				time.Sleep(30 * time.Second)
+				c.do("STAT .", "212*")
+			}
+		}, 10 * time.Minute, "421 Idle timeout.", session.ErrIdle.Error()},
+		{"shortened by the client", func(c *client) {
+			c.login()
+			c.do("SITE IDLE 40", "200 *")
+		}, 40 * time.Second, "421 Idle timeout.", session.ErrIdle.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -295,7 +306,8 @@ func TestNameTransferRace(t *testing.T) {
 	c.expect("331 *")
 }
 
-// One byte within each stall interval does not keep a transfer alive.
+// One byte within each stall interval does not keep a transfer alive, nor do
+// commands meanwhile.
 func TestLeastRate(t *testing.T) {
 	t.Parallel()
 	f := start(t, nil, ftp.Config{TransferStall: 200 * time.Millisecond, LeastRate: 1 << 10})
@@ -312,15 +324,21 @@ func TestLeastRate(t *testing.T) {
 				select {
 				case <-tick.C:
 					_, _ = d.Write([]byte("."))
+					_, _ = io.WriteString(c.conn, "NOOP\r\n")
 				case <-stop:
 					return
 				}
 			}
 		})
-		c.expect("426 Transfer too slow; aborted.")
+		got := c.reply()
+		for strings.HasPrefix(got, "200") {
+			got = c.reply()
+		}
 		close(stop)
 		drip.Wait()
-		c.do("NOOP", "200 *")
+		if got != "426 Transfer too slow; aborted." {
+			t.Errorf("%s: got %q", verb, got)
+		}
 		if f.tree.has("slow") {
 			t.Error("the upload is visible")
 		}

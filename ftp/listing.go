@@ -159,7 +159,7 @@ func (l *listing) rows(ctx context.Context) iter.Seq2[row, error] {
 			l.walk(ctx, yield)
 			return
 		}
-		for info, err := range l.sorted(l.matching(l.entries)) {
+		for info, err := range l.sorted(ctx, l.matching(ctx, l.entries)) {
 			if !yield(row{info: info, prefix: l.prefix}, err) || err != nil {
 				return
 			}
@@ -169,19 +169,19 @@ func (l *listing) rows(ctx context.Context) iter.Seq2[row, error] {
 
 // subfolder is a folder that -R has still to show.
 type subfolder struct {
-	path, shown string
-	prefix      string
-	depth       int
+	parent string // relative to the first folder, shared with its siblings
+	name   string
+	depth  int
 }
+
+// relative is the path from the first folder, "" for that itself.
+func (s subfolder) relative() string { return path.Join(s.parent, s.name) }
 
 // walk yields a folder and all below it, each with a heading as ls has it. Links
 // are shown and not followed. A folder that may not be read is shown empty.
 func (l *listing) walk(ctx context.Context, yield func(row, error) bool) {
-	shown := strings.TrimSuffix(l.prefix, "/")
-	if shown == "" && l.prefix == "" {
-		shown = "."
-	}
-	waiting := []subfolder{{path: l.folder, shown: shown, prefix: l.prefix}}
+	top := strings.TrimSuffix(cmp.Or(l.prefix, "."), "/")
+	waiting := []subfolder{{}}
 	entries, seen := l.entries, 0
 	for folders := 1; len(waiting) > 0; folders++ {
 		at := waiting[len(waiting)-1]
@@ -190,39 +190,40 @@ func (l *listing) walk(ctx context.Context, yield func(row, error) bool) {
 			yield(row{}, errTooLarge)
 			return
 		}
+		below, shown, prefix := at.relative(), top, l.prefix
+		if below != "" {
+			shown, prefix = top+"/"+below, l.prefix+below+"/"
+		}
 		if entries == nil {
 			var err error
-			if entries, err = l.open(ctx, at.path); err != nil {
+			if entries, err = l.open(ctx, path.Join(l.folder, below)); err != nil {
 				yield(row{}, err)
 				return
 			}
 		}
-		if !yield(row{heading: cmp.Or(at.shown, "/")}, nil) {
+		if !yield(row{heading: cmp.Or(shown, "/")}, nil) {
 			for range entries { // its record
 				break
 			}
 			return
 		}
-		var below []subfolder
-		for info, err := range l.sorted(entries) {
+		var next []subfolder
+		for info, err := range l.sorted(ctx, entries) {
 			if seen++; err == nil && seen > maxEntries {
 				err = errTooLarge
 			}
-			if !yield(row{info: info, prefix: at.prefix}, err) || err != nil {
+			if !yield(row{info: info, prefix: prefix}, err) || err != nil {
 				return
 			}
-			if info.IsDir() && len(waiting)+len(below) <= maxFolders {
-				below = append(below, subfolder{
-					path: path.Join(at.path, info.Name), shown: at.shown + "/" + info.Name,
-					prefix: at.prefix + info.Name + "/", depth: at.depth + 1,
-				})
+			if info.IsDir() && len(waiting)+len(next) <= maxFolders {
+				next = append(next, subfolder{parent: below, name: info.Name, depth: at.depth + 1})
 			} else if info.IsDir() {
 				yield(row{}, errTooLarge)
 				return
 			}
 		}
-		slices.Reverse(below) // the first is next
-		waiting, entries = append(waiting, below...), nil
+		slices.Reverse(next) // the first is the next
+		waiting, entries = append(waiting, next...), nil
 	}
 }
 
@@ -245,19 +246,23 @@ func (l *listing) open(ctx context.Context, folder string) (iter.Seq2[storage.In
 	}
 }
 
-// matching leaves out what the pattern does not match.
-func (l *listing) matching(entries iter.Seq2[storage.Info, error]) iter.Seq2[storage.Info, error] {
+// matching leaves out what the pattern does not match. It ends with ctx, since it
+// may find nothing to yield for long.
+func (l *listing) matching(ctx context.Context, entries iter.Seq2[storage.Info, error]) iter.Seq2[storage.Info, error] {
 	if l.pattern == "" {
 		return entries
 	}
 	return func(yield func(storage.Info, error) bool) {
 		for info, err := range entries {
+			if err == nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			if err == nil {
 				if hit, _ := path.Match(l.pattern, info.Name); !hit || strings.HasPrefix(info.Name, ".") && l.pattern[0] != '.' {
 					continue
 				}
 			}
-			if !yield(info, err) {
+			if !yield(info, err) || err != nil {
 				return
 			}
 		}
@@ -266,7 +271,7 @@ func (l *listing) matching(entries iter.Seq2[storage.Info, error]) iter.Seq2[sto
 
 // sorted yields entries in the order of -t and -r, newest or last first; without
 // either as they come.
-func (l *listing) sorted(entries iter.Seq2[storage.Info, error]) iter.Seq2[storage.Info, error] {
+func (l *listing) sorted(ctx context.Context, entries iter.Seq2[storage.Info, error]) iter.Seq2[storage.Info, error] {
 	if !l.opts.byTime && !l.opts.reversed {
 		return entries
 	}
@@ -284,6 +289,9 @@ func (l *listing) sorted(entries iter.Seq2[storage.Info, error]) iter.Seq2[stora
 		}
 		flushed := false
 		for info, err := range entries {
+			if err == nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			switch {
 			case err != nil:
 				yield(info, err)

@@ -20,7 +20,7 @@ const ticketPrefix = "gateway-ftp-control:"
 // connections. Their tickets carry a secret of the connection, so that a data
 // connection that resumes was made by whoever speaks on the control connection.
 type boundTLS struct {
-	control, data, upload *tls.Config
+	control, data *tls.Config
 }
 
 // bind makes the settings for one connection. It is called before the first
@@ -28,8 +28,10 @@ type boundTLS struct {
 // belong to base, and a certificate renewed in between must not void them.
 func bind(base *tls.Config) *boundTLS {
 	mark := ticketPrefix + rand.Text()
-	data := bindConfig(base, base, mark, "ftp-data", "ftp")
-	return &boundTLS{control: bindConfig(base, base, mark, "ftp"), data: data, upload: withoutTicket(data)}
+	return &boundTLS{
+		control: bindConfig(base, base, mark, "ftp"),
+		data:    bindConfig(base, base, mark, "ftp-data", "ftp"),
+	}
 }
 
 // extensionPSK is the number of pre_shared_key (RFC 8446, section 4.2).
@@ -55,7 +57,7 @@ func withoutTicket(c *tls.Config) *tls.Config {
 			own.GetConfigForClient = nil
 		}
 		switch {
-		case !slices.Contains(hello.SupportedVersions, tls.VersionTLS13):
+		case !slices.Contains(hello.SupportedVersions, tls.VersionTLS13), own.MaxVersion != 0 && own.MaxVersion < tls.VersionTLS13:
 		case !slices.Contains(hello.Extensions, extensionPSK):
 			own.SessionTicketsDisabled = true
 		default:

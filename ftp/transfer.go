@@ -20,6 +20,8 @@ type running struct {
 	done    chan result
 	moved   atomic.Int64
 	aborted int // how many ABOR wait for their reply
+	// began is set for what needs no data connection.
+	began time.Time
 
 	// copying is set while content moves, and progress is how much of it did, on the
 	// wire and in smaller pieces than moved. mark and markAt are the loop's: how much
@@ -86,7 +88,7 @@ func (c *conn) begin(ctx context.Context, j job) reply {
 // connection goes on answering ABOR, NOOP and STAT. work must end soon after ctx.
 func (c *conn) background(ctx context.Context, verb string, work func(ctx context.Context, count func(int)) reply) reply {
 	ctx, cancel := context.WithCancelCause(ctx)
-	t := &running{verb: verb, cancel: cancel, done: make(chan result, 1)}
+	t := &running{verb: verb, cancel: cancel, done: make(chan result, 1), began: time.Now()}
 	c.transfer = t
 	go func() {
 		defer cancel(nil)
@@ -232,7 +234,6 @@ func (c *conn) sendList(ctx context.Context, verb string, l *listing, entry func
 			var text []byte
 			for r, err := range l.rows(ctx) {
 				if err != nil {
-					_ = w.Flush()
 					return err
 				}
 				// A newline in a name would forge an entry.

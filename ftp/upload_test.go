@@ -14,10 +14,16 @@ import (
 // the tail of the file with it (curl issue 6149, ProFTPD issue 959).
 func TestUploadLeavesNothingUnread(t *testing.T) {
 	t.Parallel()
-	for name, mode := range map[string]ftp.Resumption{"resumed": ftp.ResumptionRequired, "unbound": ftp.ResumptionOff} {
+	for name, mode := range map[string]ftp.Resumption{
+		"resumed": ftp.ResumptionRequired, "unbound": ftp.ResumptionOff, "1.2 only": ftp.ResumptionRequired,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := start(t, nil, ftp.Config{TLS: serverTLS(t), Resumption: mode})
+			server := serverTLS(t)
+			if name == "1.2 only" { // whatever the client offers: its ticket must be taken
+				server.MaxVersion = tls.VersionTLS12
+			}
+			f := start(t, nil, ftp.Config{TLS: server, Resumption: mode})
 			content := strings.Repeat("x", 3<<20)
 			c := f.dial(t).secure().login().private()
 			c.do("TYPE I", "200 *")
