@@ -215,3 +215,16 @@ func TestSortingIsBounded(t *testing.T) {
 		t.Errorf("got %d entries, want %d", n, entries)
 	}
 }
+
+func FuzzOpts(f *testing.F) {
+	for _, s := range []string{"UTF8 ON", "UTF-8", "UTF8 OFF", "MLST Type;Size;", "MLST", "HASH", "HASH crc32", "HASH CRC-37", "X", " ", "MLST \n200 x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		c := &conn{cfg: &Config{}}
+		r := c.opts(context.Background(), s)
+		if r.code != 200 && r.code != 501 && r.code != 504 || strings.Contains(r.text, "\n") || c.hash >= len(algorithms()) || c.facts > allFacts {
+			t.Fatalf("%q: %v", s, r)
+		}
+	})
+}

@@ -204,7 +204,7 @@ func (c *conn) digest(ctx context.Context, verb, path string, a algorithm, from,
 		}()
 		loan := c.srv.buffers.Get().(*[]byte)
 		defer c.srv.buffers.Put(loan)
-		failed := readRange(ctx, file, from, until, *loan, func(p []byte) {
+		failed := c.srv.readRange(ctx, file, from, until, *loan, func(p []byte) {
 			h.Write(p)
 			count(len(p))
 		})
@@ -216,18 +216,34 @@ func (c *conn) digest(ctx context.Context, verb, path string, a algorithm, from,
 	})
 }
 
-// readRange reads src piece by piece until ctx is done.
-func readRange(ctx context.Context, src io.ReaderAt, from, until int64, buf []byte, piece func([]byte)) error {
+// readRange reads src piece by piece until ctx is done. For each piece it waits
+// for its turn, so that digests together keep no more processors busy than there
+// are, and a short one need not wait for the end of a long one.
+func (s *Server) readRange(ctx context.Context, src io.ReaderAt, from, until int64, buf []byte, piece func([]byte)) error {
 	for from < until {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		n, err := src.ReadAt(buf[:min(int64(len(buf)), until-from)], from)
-		piece(buf[:n])
+		n, err := s.turn(ctx, func() (int, error) {
+			n, err := src.ReadAt(buf[:min(int64(len(buf)), until-from)], from)
+			piece(buf[:n])
+			return n, err
+		})
 		from += int64(n)
 		if err != nil && !(err == io.EOF && from == until) {
 			return fault(err)
 		}
 	}
 	return nil
+}
+
+// turn runs work when fewer digests than processors are at it.
+func (s *Server) turn(ctx context.Context, work func() (int, error)) (int, error) {
+	select {
+	case s.digests <- struct{}{}:
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+	defer func() { <-s.digests }()
+	return work()
 }
