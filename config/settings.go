@@ -90,6 +90,8 @@ func (c *Config) ftp() section {
 		flag("allow_truncated_uploads", &c.FTP.AllowTruncatedUploads, "false", "Take an upload over TLS as complete although the client did not say that it was (close_notify): it cannot be told from one that was cut."),
 		duration("data_timeout", &c.FTP.DataTimeout, "30s", "Time for a data connection to be there."),
 		duration("transfer_stall", &c.FTP.TransferStall, "60s", "Time without a byte after which a transfer is ended."),
+		size("least_rate", &c.FTP.LeastRate, "64", "Bytes a second that a transfer must move, averaged over five times transfer_stall; a slower one is ended."),
+		flag("convert_ascii", &c.FTP.ConvertASCII, "false", "Translate line ends in TYPE A, as RFC 959 has it; by default the bytes move as they are."),
 		flag("allow_clear_data", &c.FTP.AllowClearData, "false", "Let clients with an encrypted control connection move files in clear (PROT C)."),
 		duration("login_grace", &c.FTP.LoginGrace, "30s", "Time to log in."),
 		duration("idle_timeout", &c.FTP.IdleTimeout, "5m", "Silence after which a control connection without a transfer is closed (RFC 1123, section 4.1.3.2)."),
