@@ -15,7 +15,7 @@ case "$mode" in all|quick) ;; *) echo "usage: ./test.sh [quick]" >&2; exit 2 ;; 
 STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZ_TIME=${FUZZ_TIME:-5000x}   # a number of inputs (5000x) or a time (30s) for each fuzz target
 # command:Debian package
-CLIENTS="curl:curl lftp:lftp swaks:swaks sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp ncftpget:ncftp python3:python3 smtp-sink:postfix openssl:openssl"
+CLIENTS="curl:curl lftp:lftp swaks:swaks sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp inetutils-ftp:inetutils-ftp ncftpget:ncftp wget:wget busybox:busybox rclone:rclone ftp-ssl:ftp-ssl python3:python3 smtp-sink:postfix openssl:openssl"
 
 say() { printf '\n== %s\n' "$*"; }
 
