@@ -19,6 +19,10 @@ const (
 	pieceSize = 32 << 10
 	// flushAt is how much is gathered before it is written while more requests wait.
 	flushAt = 5 * pieceSize
+	// maxWrite is the most that is written at once: the longest answer. To a peer that
+	// takes packets of any size, the library sends each write as one packet, and fails
+	// above 256 KiB with some ciphers.
+	maxWrite = dataHeader + maxData
 )
 
 // errPacket is a packet whose length cannot be.
@@ -118,13 +122,13 @@ type output struct {
 	err  error // writing failed for good
 }
 
-// reserve makes room for n bytes, at most blockSize, writing what was gathered
+// reserve makes room for n bytes, at most maxWrite, writing what was gathered
 // if there is too much of it.
 func (o *output) reserve(n int) error {
-	if o.n >= flushAt || o.n+n > blockSize {
+	if o.n >= flushAt || o.n+n > maxWrite {
 		o.write(o.n - o.n%pieceSize)
 	}
-	if o.n+n > blockSize {
+	if o.n+n > maxWrite {
 		o.write(o.n)
 	}
 	if o.err == nil && o.held == nil {
@@ -135,7 +139,7 @@ func (o *output) reserve(n int) error {
 
 // free is where the next answer is to be put: as long as there is room, and
 // without content.
-func (o *output) free() []byte { return o.held[o.n:o.n:blockSize] }
+func (o *output) free() []byte { return o.held[o.n:o.n:maxWrite] }
 
 // add makes answer, which was appended to free, part of the output.
 func (o *output) add(answer []byte) {

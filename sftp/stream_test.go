@@ -60,7 +60,7 @@ func TestAnswersAreGathered(t *testing.T) {
 		}
 		small := 0
 		for _, n := range w.sizes {
-			if n > blockSize {
+			if n > maxWrite {
 				t.Errorf("%d: write of %d bytes", length, n)
 			}
 			if n < pieceSize/2 {
