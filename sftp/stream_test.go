@@ -82,39 +82,57 @@ type cutReader struct {
 
 func (c cutReader) Read(p []byte) (int, error) { return c.Reader.Read(p[:min(len(p), c.step)]) }
 
-// FuzzInput cuts a stream of packets anywhere: the packets are the same.
-func FuzzInput(f *testing.F) {
-	f.Add([]byte{0, 0, 0, 1, 9, 0, 0, 0, 2, 8, 8}, uint32(3), false)
-	f.Add([]byte{0, 0, 0, 0}, uint32(1), true)
-	f.Add([]byte{0, 4, 0, 1, 0}, uint32(200), true)
-	f.Add(bytes.Repeat(send(6, 1, "h", int64(0), string(make([]byte, 70_000))), 12), uint32(100_000), true)
-	f.Add(bytes.Repeat(send(6, 1, "h", int64(0), string(make([]byte, 70_000))), 12), uint32(5000), false)
-	f.Add(bytes.Repeat(send(6, 1, "h", int64(0), string(make([]byte, maxPacket-30))), 5), uint32(1<<20), false)
+// cutAnywhere reads a stream of packets in steps: the packets are the same.
+func cutAnywhere(t *testing.T, pool *buffers, sent []byte, step int, busy bool) {
+	t.Helper()
+	in := input{ch: cutReader{bytes.NewReader(sent), step}, pool: pool}
+	defer in.release()
+	rest := sent
+	for {
+		packet, err := in.packet()
+		if err == nil && packet == nil {
+			if err = in.fill(busy); err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			break
+		}
+		if n := len(packet); len(rest) < 4+n || !bytes.Equal(rest[4:4+n], packet) {
+			t.Fatalf("got a packet of %d bytes with %d left", n, len(rest))
+		}
+		rest = rest[4+len(packet):]
+	}
+	if len(rest) >= 4 {
+		if n := binary.BigEndian.Uint32(rest); n != 0 && n <= maxPacket && int(n) <= len(rest)-4 {
+			t.Errorf("a packet of %d bytes was not given out", n)
+		}
+	}
+}
+
+func TestPacketsOfAllSizesInPieces(t *testing.T) {
+	t.Parallel()
 	pool := newBuffers()
-	f.Fuzz(func(t *testing.T, sent []byte, step uint32, busy bool) {
-		in := input{ch: cutReader{bytes.NewReader(sent), int(step%(1<<20)) + 1}, pool: pool}
-		defer in.release()
-		rest := sent
-		for {
-			packet, err := in.packet()
-			if err == nil && packet == nil {
-				if err = in.fill(busy); err == nil {
-					continue
-				}
-			}
-			if err != nil {
-				break
-			}
-			if n := len(packet); len(rest) < 4+n || !bytes.Equal(rest[4:4+n], packet) {
-				t.Fatalf("got a packet of %d bytes with %d left", n, len(rest))
-			}
-			rest = rest[4+len(packet):]
+	for _, size := range []int{0, 1, smallSize - 30, smallSize, 5000, 32 << 10, 70_000, maxData, maxPacket - 18} {
+		sent := bytes.Repeat(send(6, 1, "h", int64(0), string(make([]byte, size))), 7)
+		sent = append(sent, bytes.Repeat(send(16, 1, "a"), 400)...)
+		sent = append(sent, sent...)
+		for _, step := range []int{977, smallSize, 5000, 32 << 10, 100_000, 1 << 20} {
+			cutAnywhere(t, pool, sent, step, false)
+			cutAnywhere(t, pool, sent, step, true)
 		}
-		if len(rest) >= 4 {
-			if n := binary.BigEndian.Uint32(rest); n != 0 && n <= maxPacket && int(n) <= len(rest)-4 {
-				t.Errorf("a packet of %d bytes was not given out", n)
-			}
-		}
+	}
+}
+
+// FuzzInput cuts whatever comes anywhere.
+func FuzzInput(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 1, 9, 0, 0, 0, 2, 8, 8}, uint16(3), false)
+	f.Add([]byte{0, 0, 0, 0}, uint16(1), true)
+	f.Add([]byte{0, 4, 0, 1, 0}, uint16(200), true)
+	f.Add(bytes.Repeat(send(16, 1, "some/name"), 20), uint16(7), true)
+	pool := newBuffers()
+	f.Fuzz(func(t *testing.T, sent []byte, step uint16, busy bool) {
+		cutAnywhere(t, pool, sent, int(step)+1, busy)
 	})
 }
 
