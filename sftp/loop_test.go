@@ -11,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	client "github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+
 	"gateway/session"
 	"gateway/session/sessiontest"
 	"gateway/transfer"
@@ -337,6 +340,31 @@ func TestOrderOfSymlink(t *testing.T) {
 		if got, err := os.Readlink(filepath.Join(k.fs.dir, "link")); err != nil || got != "target" {
 			t.Errorf("WinSCP %v: link to %q, %v", winscp, got, err)
 		}
+	}
+}
+
+// WinSCP is known by its identification.
+func TestWinSCPIsKnown(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, nil)
+	c, err := ssh.Dial("tcp", f.addr, &ssh.ClientConfig{
+		User: "alice", Auth: []ssh.AuthMethod{ssh.Password("right")}, HostKeyCallback: ssh.FixedHostKey(f.host),
+		ClientVersion: "SSH-2.0-WinSCP_release_6.3.5",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	files, err := client.NewClient(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The library sends the names in this order.
+	if err := files.Symlink("link", "target"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.Readlink(filepath.Join(f.fs.dir, "link")); err != nil || got != "target" {
+		t.Errorf("link to %q, %v, want target", got, err)
 	}
 }
 
