@@ -204,7 +204,7 @@ func operationOf(kind byte) operation {
 func (f *files) init(*request) error {
 	f.begun = true
 	f.answered = true
-	b := begin(f.out.free(), typeVersion, protocolVersion)
+	b := begin(f.out.free(), typeVersion, fileVersion)
 	for _, e := range extensions() {
 		b = appendString(appendString(b, e.name), e.version)
 	}

@@ -41,8 +41,8 @@ const (
 	typeExtendedReply = 201
 )
 
-// protocolVersion is the one spoken, whatever a client asks for.
-const protocolVersion = 3
+// fileVersion is that of the file protocol that is spoken, whatever a client asks for.
+const fileVersion = 3
 
 // Flags of attributes (section 5).
 const (
