@@ -13,7 +13,7 @@ mode=${1:-all}
 case "$mode" in all|quick) ;; *) echo "usage: ./test.sh [quick]" >&2; exit 2 ;; esac
 
 STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
-FUZZ_TIME=${FUZZ_TIME:-5s}
+FUZZ_TIME=${FUZZ_TIME:-5000x}   # a number of inputs (5000x) or a time (30s) for each fuzz target
 # command:Debian package
 CLIENTS="curl:curl lftp:lftp swaks:swaks sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp ncftpget:ncftp python3:python3 smtp-sink:postfix openssl:openssl"
 
@@ -59,7 +59,7 @@ fuzz() {
   for pkg in $(go list ./...); do
     for target in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true); do
       echo "$pkg $target"
-      go test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZ_TIME" "$pkg" >"$GATEWAY_TOOLS/fuzz.log" 2>&1 || {
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "$FUZZ_TIME" -fuzzminimizetime 10x "$pkg" >"$GATEWAY_TOOLS/fuzz.log" 2>&1 || {
         cat "$GATEWAY_TOOLS/fuzz.log"; return 1; }
     done
   done
@@ -91,7 +91,7 @@ tool staticcheck "$STATICCHECK"
 say "tests with the race detector, and real clients"
 go test -race -timeout 15m ./...
 
-say "fuzzing each parser for $FUZZ_TIME"
+say "fuzzing each parser, $FUZZ_TIME"
 fuzz
 
 say "all passed"

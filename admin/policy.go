@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -84,16 +85,27 @@ func (s *Service) policyApply(ctx context.Context, in Policy) (Applied, error) {
 	if err := s.Recorder.Commit(ctx, e); err != nil {
 		return Applied{}, fmt.Errorf("nothing was changed, because it cannot be recorded: %w", err)
 	}
-	if err := s.Rules.Install([]byte(in.Source)); err != nil {
+	err = s.putInForce(ctx, []byte(in.Source))
+	e.Outcome = session.OutcomeDone
+	if err != nil {
+		e.Outcome, e.Reason = session.OutcomeFailed, err.Error()
+	}
+	if err := errors.Join(err, s.Recorder.Commit(context.WithoutCancel(ctx), e)); err != nil {
 		return Applied{}, err
 	}
-	if s.Node == nil {
-		return out, nil
+	return out, nil
+}
+
+// putInForce makes rules that were found good the policy file, and has a running
+// gateway use them. They are read again from where they lie, so that what is in
+// force and what its messages name is the file of the next start.
+func (s *Service) putInForce(ctx context.Context, source []byte) error {
+	if err := s.Rules.Install(source); err != nil || s.Node == nil {
+		return err
 	}
-	// Read again from where it lies, so that what is in force and what its messages
-	// name is the file of the next start.
-	if policy, err = s.Rules.Load(); err != nil {
-		return Applied{}, err
+	policy, err := s.Rules.Load()
+	if err != nil {
+		return err
 	}
-	return out, s.Node.Use(ctx, policy)
+	return s.Node.Use(ctx, policy)
 }

@@ -30,7 +30,7 @@ func method[In, Out any](fn func(*Service, context.Context, In) (Out, error)) ca
 		dec := json.NewDecoder(bytes.NewReader(raw))
 		dec.DisallowUnknownFields()
 		if err := dec.Decode(&in); err != nil {
-			return nil, fmt.Errorf("%w: the request is not understood: %w", ErrUsage, err)
+			return nil, Usage("the request is not understood: %w", err)
 		}
 		return fn(s, ctx, in)
 	}
@@ -155,7 +155,7 @@ func (c *Client) send(ctx context.Context, name string, request []byte) ([]byte,
 func (s *Service) dispatch(ctx context.Context, name string, request []byte) ([]byte, error) {
 	fn, found := methods()[name]
 	if !found {
-		return nil, fmt.Errorf("%w: this gateway has no method %q; is it an older version?", ErrUsage, name)
+		return nil, Usage("this gateway has no method %q; is it an older version?", name)
 	}
 	out, err := fn(ctx, s, request)
 	if err != nil {

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -37,7 +36,7 @@ func (s *Service) sessionsKill(ctx context.Context, in ID) (Nothing, error) {
 				return info, nil, nil
 			}
 		}
-		return nil, nil, fmt.Errorf("no session %q: %w", in.ID, session.ErrNotExist)
+		return nil, nil, missing(session.ErrNotExist, "there is no session %q; see 'gateway sessions list'", in.ID)
 	})
 }
 
@@ -64,7 +63,7 @@ func (s *Service) bansAdd(ctx context.Context, in Ban) (Nothing, error) {
 
 func (s *Service) bansRemove(ctx context.Context, in Ban) (Nothing, error) {
 	return Nothing{}, s.record(ctx, verbUnban, in.Network.String(), func() (any, any, error) {
-		return nil, nil, s.Limits.Unban(in.Network)
+		return nil, nil, missing(s.Limits.Unban(in.Network), "%s is not banned; see 'gateway bans list'", in.Network)
 	})
 }
 
@@ -77,12 +76,17 @@ func (s *Service) queueList(ctx context.Context, _ Nothing) ([]queue.Item, error
 }
 
 func (s *Service) queueShow(ctx context.Context, in ID) (queue.Detail, error) {
-	return s.Queue.Show(ctx, in.ID)
+	d, err := s.Queue.Show(ctx, in.ID)
+	return d, noMessage(err, in.ID)
 }
 
 // queueDo records and does one thing to a message.
 func (s *Service) queueDo(ctx context.Context, verb session.Verb, id string, do func(context.Context, string) error) (Nothing, error) {
-	return Nothing{}, s.record(ctx, verb, "message "+id, func() (any, any, error) { return nil, nil, do(ctx, id) })
+	return Nothing{}, s.record(ctx, verb, "message "+id, func() (any, any, error) { return nil, nil, noMessage(do(ctx, id), id) })
+}
+
+func noMessage(err error, id string) error {
+	return missing(err, "there is no message %q in the queue; see 'gateway queue list'", id)
 }
 
 func (s *Service) queueHold(ctx context.Context, in ID) (Nothing, error) {

@@ -20,6 +20,31 @@ import (
 // value out of range.
 var ErrUsage = errors.New("usage")
 
+// usageError reads as what is wrong alone, and is an ErrUsage.
+type usageError struct{ error }
+
+func (e usageError) Is(target error) bool { return target == ErrUsage }
+func (e usageError) Unwrap() error        { return e.error }
+
+// Usage returns an ErrUsage that reads as the text alone.
+func Usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// missingError names what is not there, in words of ours instead of those for a
+// file, and is a session.ErrNotExist.
+type missingError struct{ text string }
+
+func (e missingError) Error() string        { return e.text }
+func (e missingError) Is(target error) bool { return target == session.ErrNotExist }
+
+// missing puts the words in the place of an error that says no more than that
+// something does not exist.
+func missing(err error, format string, args ...any) error {
+	if !errors.Is(err, session.ErrNotExist) {
+		return err
+	}
+	return missingError{fmt.Sprintf(format, args...)}
+}
+
 // ErrNotRunning is a request that only a running gateway can answer.
 var ErrNotRunning = errors.New("the gateway is not running")
 

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"fmt"
 
 	"gateway/auth"
 	"gateway/queue"
@@ -74,7 +73,7 @@ func checkRoute(route string) error {
 		return nil
 	}
 	if _, err := queue.ParseRoute(route); err != nil {
-		return fmt.Errorf("%w: %w", ErrUsage, err)
+		return Usage("%w", err)
 	}
 	return nil
 }
@@ -115,7 +114,7 @@ func (s *Service) userSet(ctx context.Context, in UserUpdate) (User, error) {
 // out.
 func (s *Service) userPasswd(ctx context.Context, in Passwd) (User, error) {
 	if in.Password == "" {
-		return User{}, fmt.Errorf("%w: the password is empty", ErrUsage)
+		return User{}, Usage("the password is empty")
 	}
 	return s.change(ctx, verbPasswd, "user "+in.Name, func() (auth.Change, error) {
 		c, err := s.Accounts.SetPassword(ctx, in.Name, session.NewSecret(in.Password))

@@ -1,7 +1,10 @@
 package audit
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,15 +123,32 @@ func details(e session.Event) []string {
 		if e.Outcome != "" {
 			add(plain(string(e.Verb)))
 		}
-		add(word(e.Object))
-		if e.Before != "" || e.After != "" {
-			add(word(e.Before) + " -> " + word(e.After))
-		}
+		add(plain(e.Object))
+		add(difference(e.Before, e.After))
 	}
 	add(plain(e.Reason))
 	labelled("by", plain(e.Rule))
 	labelled("hash", plain(e.Hash))
 	return d
+}
+
+// difference is what an administrator changed: the keys that differ between two
+// JSON objects, or the two texts. What only came or went is named by the object.
+func difference(before, after string) string {
+	var was, is map[string]json.RawMessage
+	if json.Unmarshal([]byte(before), &was) != nil || json.Unmarshal([]byte(after), &is) != nil {
+		if before == "" || after == "" {
+			return ""
+		}
+		return word(before) + " -> " + word(after)
+	}
+	var changes []string
+	for _, key := range slices.Sorted(maps.Keys(is)) {
+		if key != "changed" && string(was[key]) != string(is[key]) {
+			changes = append(changes, plain(fmt.Sprintf("%s %s -> %s", key, was[key], is[key])))
+		}
+	}
+	return strings.Join(changes, ", ")
 }
 
 // mailPath is who wrote to whom.

@@ -40,6 +40,11 @@ func TestLine(t *testing.T) {
 			Event: "audit", Verb: session.Gap, Bytes: 22, Reason: "the last line was not finished"},
 		"07:14:02  admin       done      root        cli         -      -                      disable  alice  enabled -> disabled": {
 			Event: "admin", Outcome: "done", User: "root", Protocol: "cli", Verb: "disable", Object: "alice", Before: "enabled", After: "disabled"},
+		"07:14:02  admin       done      root        cli         -      -                      set  user alice  groups [\"a\"] -> [\"a\",\"b\"]": {
+			Event: "admin", Outcome: "done", User: "root", Protocol: "cli", Verb: "set", Object: "user alice",
+			Before: `{"name":"alice","groups":["a"],"changed":1}`, After: `{"name":"alice","groups":["a","b"],"changed":2}`},
+		"07:14:02  admin       done      root        cli         -      -                      add  user bob": {
+			Event: "admin", Outcome: "done", User: "root", Protocol: "cli", Verb: "add", Object: "user bob", After: `{"name":"bob"}`},
 	} {
 		e.Time = at
 		if got := Line(e); got != want {

@@ -94,7 +94,7 @@ func TestAccountLife(t *testing.T) {
 		t.Errorf("show: got %+v, %v, want %+v", info, err, *change.After)
 	}
 	key := keyOf(t, line)
-	if err := a.Verify(ctx, source, session.PublicKey("joe", key)); err != nil {
+	if _, err := a.Verify(ctx, source, session.PublicKey("joe", key)); err != nil {
 		t.Errorf("key: got %v, want nil", err)
 	}
 	if known, err := a.Knows(ctx, "joe", key); !known || err != nil {
@@ -112,7 +112,7 @@ func TestAccountLife(t *testing.T) {
 	}
 	must2(a.Enable(ctx, "joe"))
 	must2(a.RemoveKey(ctx, "joe", key.Fingerprint))
-	if err := a.Verify(ctx, source, session.PublicKey("joe", key)); err != session.ErrDenied {
+	if _, err := a.Verify(ctx, source, session.PublicKey("joe", key)); err != session.ErrDenied {
 		t.Errorf("removed key: got %v, want %v", err, session.ErrDenied)
 	}
 	must2(a.RemoveAddress(ctx, "joe", "JOE@example.com"))
@@ -142,13 +142,13 @@ func TestKeysBelongToTheirAccount(t *testing.T) {
 		if known, err := a.Knows(t.Context(), user, key); known != want || err != nil {
 			t.Errorf("knows %q: got %v, %v, want %v", user, known, err, want)
 		}
-		if err := a.Verify(t.Context(), source, session.PublicKey(user, key)); (err == nil) != want {
+		if _, err := a.Verify(t.Context(), source, session.PublicKey(user, key)); (err == nil) != want {
 			t.Errorf("verify %q: got %v, want right %v", user, err, want)
 		}
 	}
 	// The fingerprint of a key without the key is none.
 	forged := session.Key{Algorithm: key.Algorithm, Fingerprint: key.Fingerprint, Blob: keyOf(t, ed25519Key(t)).Blob}
-	if err := a.Verify(t.Context(), source, session.PublicKey("joe", forged)); err != session.ErrDenied {
+	if _, err := a.Verify(t.Context(), source, session.PublicKey("joe", forged)); err != session.ErrDenied {
 		t.Errorf("forged: got %v, want %v", err, session.ErrDenied)
 	}
 	// One person may use two accounts with one key.

@@ -107,5 +107,6 @@ var source = netip.MustParseAddr("192.0.2.7")
 
 func login(t testing.TB, a *Accounts, user, password string) error {
 	t.Helper()
-	return a.Verify(t.Context(), source, session.Password(user, password))
+	_, err := a.Verify(t.Context(), source, session.Password(user, password))
+	return err
 }

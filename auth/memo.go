@@ -11,10 +11,9 @@ import (
 )
 
 const (
-	// rightTime and wrongTime are how long a proof is remembered after it was last
-	// offered.
-	rightTime = 5 * time.Minute
-	wrongTime = 10 * time.Minute
+	// proofTime is how long a proof is remembered after it was last offered; a right
+	// one as long as a wrong one, so that what a repetition costs tells nothing.
+	proofTime = 5 * time.Minute
 	// memoTime is how long it is remembered in all: then it is hashed again.
 	memoTime = time.Hour
 	// maxWrong is how many wrong passwords are remembered of one name, so that
@@ -94,12 +93,12 @@ func (m *memo) recall(name nameMAC, proof mac, now time.Time) (right, known bool
 	}
 	m.order.MoveToFront(e)
 	r := e.Value.(*remembered)
-	if hmac.Equal(r.right.proof[:], proof[:]) && r.right.fresh(now, rightTime) {
+	if hmac.Equal(r.right.proof[:], proof[:]) && r.right.fresh(now, proofTime) {
 		r.right.used = now
 		return true, true
 	}
 	for i, w := range r.wrong {
-		if hmac.Equal(w.proof[:], proof[:]) && w.fresh(now, wrongTime) {
+		if hmac.Equal(w.proof[:], proof[:]) && w.fresh(now, proofTime) {
 			w.used = now
 			r.wrong = append(append(r.wrong[:i:i], r.wrong[i+1:]...), w)
 			return false, true
@@ -124,7 +123,7 @@ func (m *memo) remember(name nameMAC, proof mac, right bool, now time.Time) {
 	}
 	kept := r.wrong[:0]
 	for _, w := range r.wrong {
-		if w.proof != proof && w.fresh(now, wrongTime) {
+		if w.proof != proof && w.fresh(now, proofTime) {
 			kept = append(kept, w)
 		}
 	}

@@ -35,14 +35,14 @@ func (a *Accounts) Knows(ctx context.Context, user string, key session.Key) (boo
 
 // Verify implements session.Authenticator. Whether the account is disabled is
 // not asked here.
-func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Credential) error {
+func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Credential) (again bool, err error) {
 	switch c.Method {
 	case session.MethodPublicKey:
-		return a.verifyKey(ctx, c)
+		return false, a.verifyKey(ctx, c)
 	case session.MethodPassword, session.MethodKeyboardInteractive:
 		return a.verifyPassword(ctx, source, c)
 	default:
-		return session.ErrDenied
+		return false, session.ErrDenied
 	}
 }
 
@@ -61,36 +61,34 @@ func (a *Accounts) verifyKey(ctx context.Context, c session.Credential) error {
 // verifyPassword takes the same path for every name. What differs is the hash
 // that the password is compared with: where there is none, one that nothing
 // matches.
-func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c session.Credential) error {
+func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c session.Credential) (again bool, err error) {
 	if c.Secret.Empty() || c.Secret.Len() > maxPasswordBytes {
-		return session.ErrDenied // whoever is named
+		return false, session.ErrDenied // whoever is named
 	}
 	for {
 		r, err := a.find(ctx, c.User)
 		if err != nil {
-			return err
+			return false, err
 		}
 		id, hash := int64(0), a.dummy
 		if r != nil && r.password != 0 {
 			id, hash = r.password, r.hash
 		}
-		right, repeated, err := a.compare(ctx, source, c, id, hash)
+		right, again, err := a.compare(ctx, source, c, id, hash)
 		if err != nil {
-			return err
+			return false, err
 		}
 		// The password may have been changed while it was compared.
 		now, err := a.find(ctx, c.User)
 		switch {
 		case err != nil:
-			return err
+			return false, err
 		case passwordOf(now) != id:
 			continue
-		case repeated && (!right || id == 0):
-			return session.ErrRepeated
 		case !right || id == 0:
-			return session.ErrDenied
+			return again, session.ErrDenied
 		default:
-			return nil
+			return again, nil
 		}
 	}
 }
@@ -103,9 +101,9 @@ func passwordOf(r *record) int64 {
 }
 
 // compare says whether the secret of c matches hash, whose id is given, by the
-// memo or by hashing it; repeated is a result of before. Who offers the same proof meanwhile waits for the one
+// memo or by hashing it; again is a result of before. Who offers the same proof meanwhile waits for the one
 // result.
-func (a *Accounts) compare(ctx context.Context, source netip.Addr, c session.Credential, id int64, hash hashes.Hash) (right, repeated bool, err error) {
+func (a *Accounts) compare(ctx context.Context, source netip.Addr, c session.Credential, id int64, hash hashes.Hash) (right, again bool, err error) {
 	name := a.memo.name(c.User)
 	proof := a.memo.proof(name, id, c.Secret.Reveal())
 	for {

@@ -48,7 +48,7 @@ func TestVerify(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			for range 2 { // hashed, then remembered
-				if err := a.Verify(t.Context(), source, tt.c); !errors.Is(err, tt.want) {
+				if _, err := a.Verify(t.Context(), source, tt.c); !errors.Is(err, tt.want) {
 					t.Errorf("got %v, want %v", err, tt.want)
 				}
 			}
@@ -160,7 +160,7 @@ func TestPasswordChangedWhileHashing(t *testing.T) {
 	hold, asked := make(chan struct{}), make(chan struct{}, 8)
 	b.set(func(b *budget) { b.hold, b.asked = hold, asked })
 	done := make(chan error, 1)
-	go func() { done <- a.Verify(t.Context(), source, session.Password("joe", "old")) }()
+	go func() { _, err := a.Verify(t.Context(), source, session.Password("joe", "old")); done <- err }()
 	<-asked
 	if _, err := a.SetPassword(t.Context(), "joe", session.NewSecret("new")); err != nil {
 		t.Fatal(err)
@@ -202,9 +202,9 @@ func TestPilotHangsUp(t *testing.T) {
 	b.set(func(b *budget) { b.hold, b.asked = hold, asked })
 	ctx, cancel := context.WithCancel(t.Context())
 	pilot, other := make(chan error, 1), make(chan error, 1)
-	go func() { pilot <- a.Verify(ctx, source, session.Password("joe", "right")) }()
+	go func() { _, err := a.Verify(ctx, source, session.Password("joe", "right")); pilot <- err }()
 	<-asked
-	go func() { other <- a.Verify(t.Context(), source, session.Password("joe", "right")) }()
+	go func() { _, err := a.Verify(t.Context(), source, session.Password("joe", "right")); other <- err }()
 	cancel()
 	if err := <-pilot; !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("who left: got %v, want %v", err, session.ErrUnavailable)
@@ -251,7 +251,7 @@ func TestStoreGoneIsUnavailable(t *testing.T) {
 	if _, err := a.Lookup(ctx, "joe"); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("look-up: got %v, want %v", err, session.ErrUnavailable)
 	}
-	if err := a.Verify(ctx, source, session.Password("joe", "right")); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.Verify(ctx, source, session.Password("joe", "right")); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("verify: got %v, want %v", err, session.ErrUnavailable)
 	}
 	if err := login(t, a, "joe", "right"); err != nil {
@@ -307,7 +307,7 @@ func TestNoBudgetHashesOneAtATime(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
-	if err := own.Verify(ctx, source, session.Password("joe", "wrong")); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := own.Verify(ctx, source, session.Password("joe", "wrong")); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("while another is hashed: got %v, want %v", err, session.ErrUnavailable)
 	}
 	release()

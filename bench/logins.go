@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -5,92 +7,138 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 )
 
-const loginClients = 8
+const (
+	loginClients = 8
+	// smallBuffer is enough to log in.
+	smallBuffer = 4 << 10
+	// settleTimeout is how long a server may take to end what was closed.
+	settleTimeout = 10 * time.Second
+)
 
-// measureLogins makes whole SSH connections, one after another by each client. A
-// password is hashed the first time and answered from the memo afterwards.
-func measureLogins(_ context.Context, g *gateway, o options, out io.Writer) error {
-	for _, kind := range []struct {
-		name string
-		auth ssh.AuthMethod
-	}{{"SFTP key", ssh.PublicKeys(g.key)}, {"SFTP password, repeated", ssh.Password(benchPassword)}} {
-		var left atomic.Int64
-		left.Store(int64(o.logins))
-		took, cpu, err := g.measure(func() error {
+// measureLogins makes whole sessions, one after the other by each client, until
+// they could be used.
+func measureLogins(ctx context.Context, b *bench) error {
+	for _, m := range []func(context.Context, *bench) error{keyLogins, hashedLogins, rememberedLogins, ftpLogins} {
+		if err := m(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keyLogins start the sftp subsystem each.
+func keyLogins(ctx context.Context, b *bench) error {
+	var trials []trial
+	for _, t := range b.sftpTargets() {
+		trials = append(trials, trial{t.server, func() (job, error) {
+			return loginJob(ctx, t.server, b.options.logins, func(int) (io.Closer, error) { return t.open(ctx, smallBuffer) })
+		}})
+	}
+	return b.compare(ctx, "SFTP, key", loginClients, float64(b.options.logins), trials...)
+}
+
+// hashedLogins are the first of many accounts, so that each costs a hash.
+func hashedLogins(ctx context.Context, b *bench) error {
+	t := b.sftpTargets()[0]
+	t.auth = ssh.Password(benchPassword)
+	return b.compare(ctx, "SFTP, password, hashed", loginClients, float64(b.options.accounts), trial{t.server, func() (job, error) {
+		if err := b.gateway.restart(ctx); err != nil { // it remembers none
+			return job{}, err
+		}
+		return loginJob(ctx, t.server, b.options.accounts, func(i int) (io.Closer, error) {
+			t := t
+			t.user = accountName(i)
+			return t.open(ctx, smallBuffer)
+		})
+	}})
+}
+
+// rememberedLogins are of one account, whose password was verified before.
+func rememberedLogins(ctx context.Context, b *bench) error {
+	t := b.sftpTargets()[0]
+	t.auth = ssh.Password(benchPassword)
+	return b.compare(ctx, "SFTP, password, from the memo", loginClients, float64(b.options.logins), trial{t.server, func() (job, error) {
+		c, err := t.open(ctx, smallBuffer)
+		if err != nil {
+			return job{}, err
+		}
+		_ = c.Close()
+		return loginJob(ctx, t.server, b.options.logins, func(int) (io.Closer, error) { return t.open(ctx, smallBuffer) })
+	}})
+}
+
+// ftpLogins have next to no cryptography: they show what the way in costs.
+// vsftpd's are anonymous, and verify nothing.
+func ftpLogins(ctx context.Context, b *bench) error {
+	for _, secure := range []bool{false, true} {
+		name := "FTP, password, from the memo"
+		if secure {
+			name = "FTPS, password, from the memo"
+		}
+		var trials []trial
+		for _, t := range b.ftpTargets(secure) {
+			trials = append(trials, trial{t.server, func() (job, error) {
+				c, err := t.open(ctx)
+				if err != nil {
+					return job{}, err
+				}
+				_ = c.Close()
+				return loginJob(ctx, t.server, b.options.logins, func(int) (io.Closer, error) { return t.open(ctx) })
+			}})
+		}
+		if err := b.compare(ctx, name, loginClients, float64(b.options.logins), trials...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loginJob opens and closes n sessions by loginClients at once. What the server
+// does after a session was closed counts as its processor time.
+func loginJob(ctx context.Context, s server, n int, open func(i int) (io.Closer, error)) (job, error) {
+	before, err := s.group().processes()
+	if err != nil {
+		return job{}, err
+	}
+	var next atomic.Int64
+	return job{
+		work: func() error {
 			return parallel(loginClients, func(int) error {
-				for left.Add(-1) >= 0 {
-					c, err := dialSSH(g, kind.auth)
+				for {
+					i := int(next.Add(1)) - 1
+					if i >= n {
+						return nil
+					}
+					c, err := open(i)
 					if err != nil {
-						return err
+						return fmt.Errorf("login %d: %w", i+1, err)
 					}
 					_ = c.Close()
 				}
-				return nil
 			})
-		})
-		if err != nil {
+		},
+		settle: func() error { return settle(ctx, s.group(), len(before)) },
+	}, nil
+}
+
+// settle waits until the processes of sessions have ended.
+func settle(ctx context.Context, g *group, processes int) error {
+	deadline := time.Now().Add(settleTimeout)
+	for time.Now().Before(deadline) {
+		now, err := g.processes()
+		if err != nil || len(now) <= processes {
 			return err
 		}
-		rateRow(out, kind.name, loginClients, o.logins, took, cpu)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
 	return nil
-}
-
-// measureIdle holds sessions in which nothing happens, of one protocol after the
-// other; all stay open, since the memory of those that are closed is not given back at once.
-func measureIdle(_ context.Context, g *gateway, o options, out io.Writer) error {
-	for _, p := range []struct {
-		name string
-		dial func() (io.Closer, error)
-	}{
-		{"SFTP", func() (io.Closer, error) { return dialIdleSFTP(g) }},
-		{"FTP", func() (io.Closer, error) { return dialIdleFTP(g, false) }},
-		{"FTPS", func() (io.Closer, error) { return dialIdleFTP(g, true) }},
-		{"submissions", func() (io.Closer, error) { return dialSMTP(g) }},
-	} {
-		before, err := g.memory()
-		if err != nil {
-			return err
-		}
-		for i := range o.idle {
-			c, err := p.dial()
-			if err != nil {
-				return fmt.Errorf("%s session %d: %w", p.name, i+1, err)
-			}
-			defer c.Close()
-		}
-		after, err := g.memory()
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%s\t%d\t%.0f\t\t\n", p.name, o.idle, float64(after-before)/1024/float64(o.idle))
-	}
-	return nil
-}
-
-// dialIdleSFTP has the subsystem running.
-func dialIdleSFTP(g *gateway) (io.Closer, error) {
-	conn, err := dialSSH(g, ssh.PublicKeys(g.key))
-	if err != nil {
-		return nil, err
-	}
-	c, err := sftp.NewClient(conn)
-	if err != nil {
-		_ = conn.Close()
-		return nil, err
-	}
-	return c, nil
-}
-
-func dialIdleFTP(g *gateway, secure bool) (io.Closer, error) {
-	c, err := dialFTP(g, secure)
-	if err != nil {
-		return nil, err
-	}
-	return c.conn, nil
 }

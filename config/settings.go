@@ -90,6 +90,8 @@ func (c *Config) ftp() section {
 		flag("allow_truncated_uploads", &c.FTP.AllowTruncatedUploads, "false", "Take an upload over TLS as complete although the client did not say that it was (close_notify): it cannot be told from one that was cut."),
 		duration("data_timeout", &c.FTP.DataTimeout, "30s", "Time for a data connection to be there."),
 		duration("transfer_stall", &c.FTP.TransferStall, "60s", "Time without a byte after which a transfer is ended."),
+		size("least_rate", &c.FTP.LeastRate, "64", "Bytes a second that a transfer must move, averaged over five times transfer_stall; a slower one is ended."),
+		flag("convert_ascii", &c.FTP.ConvertASCII, "false", "Translate line ends in TYPE A, as RFC 959 has it; by default the bytes move as they are."),
 		flag("allow_clear_data", &c.FTP.AllowClearData, "false", "Let clients with an encrypted control connection move files in clear (PROT C)."),
 		duration("login_grace", &c.FTP.LoginGrace, "30s", "Time to log in."),
 		duration("idle_timeout", &c.FTP.IdleTimeout, "5m", "Silence after which a control connection without a transfer is closed (RFC 1123, section 4.1.3.2)."),
@@ -108,7 +110,7 @@ func (c *Config) sftp() section {
 func (c *Config) smtp() section {
 	return section{settings: []setting{
 		size("max_message", &c.SMTP.MaxMessageBytes, "35MiB", "Largest message that is accepted."),
-		count("max_recipients", &c.SMTP.MaxRecipients, 50000, "1000", "Recipients that one message may have."),
+		count("max_recipients", &c.SMTP.MaxRecipients, 3000, "1000", "Recipients that one message may have; so many still fit into one line of the record."),
 		duration("login_grace", &c.SMTP.LoginGrace, "30s", "Time to log in."),
 		flag("hide_source", &c.SMTP.HideSource, "false", "Leave the sender's address out of the Received field; the record has it in any case."),
 		duration("idle_timeout", &c.SMTP.IdleTimeout, "5m", "Silence after which a connection is closed (RFC 5321, section 4.5.3.2.7)."),
@@ -189,7 +191,7 @@ func (c *Config) limits() section {
 		count("unauthenticated_per_source", &l.MaxUnauthenticatedPerSource, 1000000, "32", "The same, of one source."),
 		count("sessions_per_user", &l.MaxSessionsPerUser, 1000000, "100", "Sessions at once of one account, over all protocols."),
 		count("attempts_per_connection", &c.Gate.MaxAttempts, 100, "6", "Wrong proofs on one connection before it is closed."),
-		count("guesses", &l.MaxGuesses, 100000, "10", "Failed logins of one account, from places where its owner never logged in, within guess_window. Further ones from such places are refused unchecked."),
+		count("guesses", &l.MaxGuesses, 100000, "10", "Failed logins of one account, from places where its owner never logged in, within guess_window. Further ones from such places are refused unchecked. The same wrong password again is not a further guess."),
 		duration("guess_window", &l.GuessWindow, "15m", "See guesses."),
 		duration("known_for", &l.KnownFor, "2160h", "How long a place is remembered after a login from it."),
 		duration("penalty_threshold", &l.PenaltyThreshold, "15s", "What a source must owe to be banned. A failed login adds 5s; see docs/operations.md."),

@@ -97,6 +97,20 @@ func commandTable() map[string]command {
 		"MLSD": {in: ready, run: (*conn).mlsd},
 		// draft-somers-ftp-mfxx
 		"MFMT": {in: ready, arg: required, run: (*conn).mfmt},
+		"MFF":  {in: ready, arg: required, run: (*conn).mff},
+		// RFC 7151
+		"HOST": {in: always, arg: required, run: (*conn).host},
+		// draft-bryan-ftpext-hash, draft-bryan-ftp-range, and the verbs before them
+		"HASH":    {in: ready, arg: required, run: (*conn).hashCmd},
+		"RANG":    {in: ready, arg: required, keeps: true, run: (*conn).rang},
+		"XCRC":    {in: ready, arg: required, run: checksum("XCRC", "CRC32")},
+		"XMD5":    {in: ready, arg: required, run: checksum("XMD5", "MD5")},
+		"XSHA":    {in: ready, arg: required, run: checksum("XSHA", "SHA-1")},
+		"XSHA1":   {in: ready, arg: required, run: checksum("XSHA1", "SHA-1")},
+		"XSHA256": {in: ready, arg: required, run: checksum("XSHA256", "SHA-256")},
+		"XSHA512": {in: ready, arg: required, run: checksum("XSHA512", "SHA-512")},
+		// draft-peterson-streamlined-ftp-command-extensions
+		"AVBL": {in: ready, run: (*conn).avbl},
 		// what ncftp says it is
 		"CLNT": {in: always, arg: required, run: (*conn).clnt},
 	}
@@ -143,7 +157,7 @@ func (c *conn) dispatch(ctx context.Context, verb, arg string, pipelined bool) r
 	from := c.renameFrom
 	r := cmd.run(c, ctx, arg)
 	if !cmd.keeps {
-		c.rest = 0
+		c.rest, c.until = 0, 0
 	}
 	if c.renameFrom == from { // RNTO must follow RNFR at once (RFC 959, section 4.1.3)
 		c.renameFrom = ""
@@ -191,8 +205,10 @@ func (c *conn) feat(context.Context, string) reply {
 	if c.bound != nil {
 		lines = append(lines, "AUTH TLS", "PBSZ", "PROT")
 	}
-	lines = append(lines, "CLNT", "EPRT", "EPSV", "LANG EN*", "MDTM", "MFMT", "MLST "+c.facts.feature(),
-		"REST STREAM", "SIZE", "TVFS", "UTF8")
+	lines = append(lines, "AVBL", "CLNT", "EPRT", "EPSV", "HASH "+c.hashFeature(), "HOST", "LANG EN*", "MDTM",
+		"MFF Modify;UNIX.mode;", "MFMT", "MLST "+c.facts.feature(), "RANG STREAM", "REST STREAM",
+		"SITE CHMOD", "SITE IDLE", "SITE SYMLINK", "SITE UTIME", "SIZE", "TVFS", "UTF8",
+		"XCRC", "XMD5", "XSHA", "XSHA1", "XSHA256", "XSHA512")
 	return reply{211, "Features:\n" + strings.Join(lines, "\n") + "\nEnd"}
 }
 
@@ -207,14 +223,19 @@ func (c *conn) opts(_ context.Context, arg string) reply {
 	case "MLST":
 		c.facts = parseFacts(value)
 		return reply{200, strings.TrimRight("MLST OPTS "+c.facts.names(), " ")}
+	case "HASH":
+		return c.optsHash(value)
 	default:
 		return replySyntax
 	}
 }
 
-func (c *conn) help(_ context.Context, arg string) reply {
+func (c *conn) help(ctx context.Context, arg string) reply {
 	if arg != "" {
-		verb, _ := parse(arg)
+		verb, rest := parse(arg)
+		if verb == "SITE" {
+			return c.siteHelp(ctx, rest)
+		}
 		if _, known := c.table[verb]; !known {
 			return replyParameter
 		}
@@ -246,15 +267,6 @@ func (c *conn) lang(_ context.Context, arg string) reply {
 func (c *conn) clnt(_ context.Context, arg string) reply {
 	c.attempt.Client(arg)
 	return reply{200, "Noted."}
-}
-
-// site has no commands of its own yet. None of them is answered as done, since a
-// client would believe it.
-func (c *conn) site(_ context.Context, arg string) reply {
-	if strings.EqualFold(arg, "HELP") {
-		return reply{214, "There are no SITE commands but HELP."}
-	}
-	return replyParameter
 }
 
 // status answers STAT without an argument, also in the middle of a transfer.

@@ -77,6 +77,14 @@ type Config struct {
 	// TransferStall ends a transfer of which nothing moved for this long. Zero means
 	// 60s.
 	TransferStall time.Duration
+	// LeastRate is how many bytes a second a transfer must move, averaged over five
+	// times TransferStall; a slower one is ended with 426. Zero means 64: enough for any
+	// line, too much for whoever sends a byte now and then to hold what he has.
+	LeastRate int64
+	// ConvertASCII translates line ends in TYPE A, to CRLF on the wire and to LF in
+	// the file, as RFC 959, section 3.1.1.1, has it. By default both types move the
+	// bytes as they are, since programs that forget TYPE I would damage every file.
+	ConvertASCII bool
 	// MaxLine is the longest command line in bytes. Zero means 4096.
 	MaxLine int
 
@@ -89,6 +97,7 @@ const (
 	defaultIdleTimeout   = 5 * time.Minute
 	defaultDataTimeout   = 30 * time.Second
 	defaultTransferStall = 60 * time.Second
+	defaultLeastRate     = 64
 	defaultMaxLine       = 4096
 	leastMaxLine         = 64
 
@@ -108,6 +117,9 @@ func (c Config) withDefaults() Config {
 	fill(&c.IdleTimeout, defaultIdleTimeout)
 	fill(&c.DataTimeout, defaultDataTimeout)
 	fill(&c.TransferStall, defaultTransferStall)
+	if c.LeastRate == 0 {
+		c.LeastRate = defaultLeastRate
+	}
 	if c.MaxLine == 0 {
 		c.MaxLine = defaultMaxLine
 	}
@@ -147,6 +159,9 @@ func (c Config) Validate() error {
 		if d < 0 {
 			wrong("%s %s is negative", name, d)
 		}
+	}
+	if c.LeastRate < 0 {
+		wrong("least rate %d is negative", c.LeastRate)
 	}
 	if c.MaxLine != 0 && c.MaxLine < leastMaxLine {
 		wrong("line length %d is below %d", c.MaxLine, leastMaxLine)

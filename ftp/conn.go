@@ -88,6 +88,9 @@ type conn struct {
 	cwd        string
 	ascii      bool
 	rest       int64
+	until      int64 // where the range of RANG ends; 0 for none
+	hash       int   // algorithm of HASH
+	idle       time.Duration
 	renameFrom string
 	facts      factSet
 	pbsz       bool
@@ -130,7 +133,8 @@ func newConn(s *Server, lc *listener.Conn, a *session.Attempt) *conn {
 // reset forgets what a user set. The protection of data connections is not the
 // user's: PHP sets it before USER.
 func (c *conn) reset() {
-	c.cwd, c.ascii, c.rest, c.renameFrom, c.facts, c.epsvAll = "/", true, 0, "", allFacts, false
+	c.cwd, c.ascii, c.rest, c.until, c.renameFrom, c.facts, c.epsvAll = "/", true, 0, 0, "", allFacts, false
+	c.hash, c.idle = 0, c.cfg.IdleTimeout
 	c.dropPort()
 }
 
@@ -152,6 +156,7 @@ func (c *conn) serve(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !c.closed {
+		c.checkRate() // here, so that a peer that never lets the timer run does not escape it
 		at, cause := c.deadline()
 		timer.Reset(time.Until(at))
 		lines := c.lines
@@ -199,13 +204,20 @@ func (c *conn) checkCut() {
 	}
 }
 
+// checkRate ends a transfer that moves too little.
+func (c *conn) checkRate() {
+	if t := c.transfer; t != nil && t.tooSlow(time.Now(), windows*c.cfg.TransferStall, c.cfg.LeastRate) {
+		t.cancel(errSlow)
+	}
+}
+
 // deadline is when the connection ends if nothing happens before, and for what
 // cause. A transfer has its own time limits.
 func (c *conn) deadline() (time.Time, error) {
 	if c.transfer != nil {
 		return time.Now().Add(pulse), nil
 	}
-	idle := c.lastCommand.Add(c.cfg.IdleTimeout)
+	idle := c.lastCommand.Add(c.idle)
 	if c.sess == nil {
 		if grace := c.began.Add(c.cfg.LoginGrace); grace.Before(idle) {
 			return grace, session.ErrGrace
@@ -288,12 +300,16 @@ func (c *conn) leaving() bool {
 // finishTransfer gives a transfer's last reply, and then those of what waited
 // for it.
 func (c *conn) finishTransfer(ctx context.Context, r result) {
-	aborted := c.transfer.aborted
+	t := c.transfer
 	c.transfer = nil
 	c.lastCommand = time.Now()
-	c.lastTransfer = c.lastCommand
+	if t.began.IsZero() {
+		c.lastTransfer = c.lastCommand
+	} else { // only the time that it took: a digest now and then keeps nobody connected
+		c.lastTransfer = c.lastTransfer.Add(c.lastCommand.Sub(t.began))
+	}
 	c.say(r.reply)
-	for range aborted {
+	for range t.aborted {
 		c.say(reply{226, "ABOR command successful."})
 	}
 	if r.panicked {

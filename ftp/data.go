@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type dataConn struct {
 	tls   *tls.Conn
 	stall time.Duration
 	count func(n int) // told of each piece moved
+	// progress counts what moved on the wire, where the guard does or the kernel.
+	progress *atomic.Int64
 
 	buffers *sync.Pool // of *[]byte
 	loan    *[]byte
@@ -50,10 +53,14 @@ func (d *dataConn) giveBack() {
 }
 
 // protect puts TLS on the connection; we are the TLS server whoever connected.
-func (d *dataConn) protect(ctx context.Context, c *conn) error {
+func (d *dataConn) protect(ctx context.Context, c *conn, sends bool) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DataTimeout)
 	defer cancel()
-	d.tls = tls.Server(d.guard, c.bound.data)
+	settings := c.bound.data
+	if !sends {
+		settings = withoutTicket(settings)
+	}
+	d.tls = tls.Server(d.guard, settings)
 	if err := d.tls.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
@@ -109,16 +116,17 @@ func (d *dataConn) fill(p []byte) (n int, err error) {
 	return n, err
 }
 
-// sendFile lets the kernel send f from offset on. The deadline rolls: as long as
+// sendFile lets the kernel send f from offset on, and not beyond end. The deadline rolls: as long as
 // something moves within the stall time, it goes on.
-func (d *dataConn) sendFile(f *os.File, offset int64) error {
+func (d *dataConn) sendFile(f *os.File, offset, end int64) error {
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
 		return fault(err)
 	}
-	for {
+	for offset < end {
 		_ = d.raw.SetWriteDeadline(time.Now().Add(d.stall))
-		n, err := io.CopyN(d.raw, f, chunk)
+		n, err := io.CopyN(d.raw, f, min(chunk, end-offset))
 		d.count(int(n))
+		d.progress.Add(n)
 		offset += n
 		switch {
 		case err == nil:
@@ -132,6 +140,7 @@ func (d *dataConn) sendFile(f *os.File, offset int64) error {
 			return fault(err)
 		}
 	}
+	return nil
 }
 
 // receiveFile lets the kernel write what the peer sends to f, at its offset.
@@ -140,6 +149,7 @@ func (d *dataConn) receiveFile(f *os.File) error {
 		_ = d.raw.SetReadDeadline(time.Now().Add(d.stall))
 		n, err := io.CopyN(f, d.raw, chunk)
 		d.count(int(n))
+		d.progress.Add(n)
 		switch {
 		case err == nil, errors.Is(err, os.ErrDeadlineExceeded) && n > 0:
 		case err == io.EOF:

@@ -89,7 +89,7 @@ func TestConnectionRecordCountsData(t *testing.T) {
 
 func TestASCII(t *testing.T) {
 	t.Parallel()
-	f := start(t, nil, ftp.Config{})
+	f := start(t, nil, ftp.Config{ConvertASCII: true})
 	f.tree.put(t, "unix", "a\nb\n\nlast")
 	f.tree.put(t, "dos", "a\r\nb\r\n")
 	f.tree.put(t, "none", "no newline")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 
@@ -21,8 +22,9 @@ func (c *conn) retr(ctx context.Context, name string) reply {
 	if r, ok := c.mayTransfer(); !ok {
 		return r
 	}
-	rest := c.rest
-	if rest > 0 && c.ascii {
+	rest, end := c.rest, c.until
+	ascii := c.converts()
+	if rest+end > 0 && ascii {
 		return reply{554, "Restart needs TYPE I."}
 	}
 	path, err := c.resolve(name)
@@ -40,20 +42,26 @@ func (c *conn) retr(ctx context.Context, name string) reply {
 	if err != nil {
 		return fileReply(file.Close(ctx, err))
 	}
-	ascii := c.ascii
+	size := info.Size
+	var src io.ReaderAt = file
+	if end > 0 {
+		src, size = io.NewSectionReader(file, 0, end), min(size, end)
+	} else {
+		end = math.MaxInt64 // it may grow meanwhile
+	}
 	return c.begin(ctx, job{
 		verb: "RETR", sends: true,
-		opening: fmt.Sprintf("Opening %s mode data connection for %s (%d bytes).", typeName(ascii), oneLine(name), info.Size-rest),
+		opening: fmt.Sprintf("Opening %s mode data connection for %s (%d bytes).", typeName(c.ascii), oneLine(name), size-rest),
 		move: func(_ context.Context, d *dataConn) error {
 			switch f := file.OS(); {
 			case ascii:
-				return d.sendASCII(file)
+				return d.sendASCII(file) // whole
 			case f != nil && d.tls == nil:
 				moved := d.count
 				d.count = func(n int) { moved(n); file.Count(int64(n)) }
-				return d.sendFile(f, rest)
+				return d.sendFile(f, rest, end)
 			default:
-				return d.send(file, rest)
+				return d.send(src, rest)
 			}
 		},
 		end: file.Close,
@@ -81,8 +89,12 @@ func (c *conn) upload(ctx context.Context, verb, name, opening string, opts stor
 	if r, ok := c.mayTransfer(); !ok {
 		return r
 	}
-	if opts.Keep > 0 && c.ascii {
+	ascii := c.converts()
+	switch {
+	case opts.Keep > 0 && ascii:
 		return reply{554, "Restart needs TYPE I."}
+	case c.until > 0:
+		return reply{504, "RANG is for RETR and HASH; use REST."}
 	}
 	path, err := c.resolve(name)
 	if err != nil {
@@ -100,9 +112,8 @@ func (c *conn) upload(ctx context.Context, verb, name, opening string, opts stor
 		}
 		kept = info.Size
 	}
-	ascii := c.ascii
 	if opening == "" {
-		opening = fmt.Sprintf("Opening %s mode data connection for %s.", typeName(ascii), oneLine(name))
+		opening = fmt.Sprintf("Opening %s mode data connection for %s.", typeName(c.ascii), oneLine(name))
 	}
 	return c.begin(ctx, job{
 		verb: verb, opening: opening,
@@ -138,6 +149,11 @@ func settleUpload(ctx context.Context, file *transfer.Writer, kept int64, err er
 	return file.Abort(ctx, err, resumable)
 }
 
+// converts reports whether line ends are translated. Otherwise both types move
+// the bytes as they are, as most servers have it: a client that sends a text file
+// in TYPE A and fetches it so has it back unchanged either way.
+func (c *conn) converts() bool { return c.ascii && c.cfg.ConvertASCII }
+
 func typeName(ascii bool) string {
 	if ascii {
 		return "ASCII"
@@ -148,7 +164,7 @@ func typeName(ascii bool) string {
 // restart makes the next transfer of the session begin offset bytes into the
 // file (RFC 3659, section 5).
 func (c *conn) restart(_ context.Context, arg string) reply {
-	c.rest = 0
+	c.rest, c.until = 0, 0
 	if !allDigits(arg) {
 		return replySyntax
 	}

@@ -213,14 +213,24 @@ func (f *tree) Rename(_ context.Context, from, to string, overwrite bool) error 
 	return f.root.Rename(from, to)
 }
 func (f *tree) SetAttr(_ context.Context, name string, attr storage.Attr) error {
-	if attr.ModTime == nil {
-		return session.ErrUnsupported
+	if attr.Perm != nil && *attr.Perm&^fs.ModePerm != 0 {
+		return session.ErrDenied
 	}
-	return f.root.Chtimes(name, *attr.ModTime, *attr.ModTime)
+	if attr.Perm != nil {
+		if err := f.root.Chmod(name, *attr.Perm); err != nil {
+			return err
+		}
+	}
+	if attr.ModTime != nil {
+		return f.root.Chtimes(name, *attr.ModTime, *attr.ModTime)
+	}
+	return nil
 }
 func (f *tree) Readlink(_ context.Context, name string) (string, error) { return f.root.Readlink(name) }
-func (f *tree) Symlink(context.Context, string, string) error           { return session.ErrUnsupported }
-func (f *tree) Link(context.Context, string, string) error              { return session.ErrUnsupported }
+func (f *tree) Symlink(_ context.Context, target, name string) error {
+	return f.root.Symlink(target, name)
+}
+func (f *tree) Link(context.Context, string, string) error { return session.ErrUnsupported }
 func (f *tree) Space(context.Context) (storage.Space, error) {
 	return storage.Space{Available: f.space}, nil
 }

@@ -16,6 +16,8 @@ type guarded struct {
 	net.Conn
 	stall time.Duration
 	eof   atomic.Bool
+	// progress counts what moved; nil counts nothing.
+	progress *atomic.Int64
 	// held gathers the records of one piece of a file while holding is set, so that
 	// they leave in one write.
 	held    []byte
@@ -25,6 +27,7 @@ type guarded struct {
 func (g *guarded) Read(p []byte) (int, error) {
 	_ = g.SetReadDeadline(time.Now().Add(g.stall))
 	n, err := g.Conn.Read(p)
+	g.moved(n)
 	if err == io.EOF {
 		g.eof.Store(true)
 	}
@@ -44,12 +47,19 @@ func (g *guarded) write(p []byte) (written int, err error) {
 	for written < len(p) {
 		_ = g.SetWriteDeadline(time.Now().Add(g.stall))
 		n, err := g.Conn.Write(p[written:])
+		g.moved(n)
 		written += n
 		if err != nil && !(n > 0 && errors.Is(err, os.ErrDeadlineExceeded)) {
 			return written, err
 		}
 	}
 	return written, nil
+}
+
+func (g *guarded) moved(n int) {
+	if g.progress != nil {
+		g.progress.Add(int64(n))
+	}
 }
 
 // recordOverhead is more than what TLS adds to each record of 16 KiB.

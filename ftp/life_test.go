@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -73,6 +74,17 @@ func TestTimeouts(t *testing.T) {
 				c.do("PWD", "257 *")
 			}
 		}, 10 * time.Minute, "421 Idle timeout.", session.ErrIdle.Error()},
+		{"kept alive by listings on the control connection", func(c *client) {
+			c.login()
+			for range 19 {
+				time.Sleep(30 * time.Second)
+				c.do("STAT .", "212*")
+			}
+		}, 10 * time.Minute, "421 Idle timeout.", session.ErrIdle.Error()},
+		{"shortened by the client", func(c *client) {
+			c.login()
+			c.do("SITE IDLE 40", "200 *")
+		}, 40 * time.Second, "421 Idle timeout.", session.ErrIdle.Error()},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -259,38 +271,6 @@ func TestD18LongLine(t *testing.T) {
 	c.expect("500 Line too long.")
 }
 
-// D21, and the black-box class of missing arguments: each verb answers whatever
-// stands behind it, before and after the login, and the server lives on.
-func TestEveryVerbAnswers(t *testing.T) {
-	t.Parallel()
-	f := start(t, nil, ftp.Config{TLS: serverTLS(t), DataTimeout: 10 * time.Millisecond})
-	verbs := []string{
-		"USER", "PASS", "ACCT", "CWD", "CDUP", "SMNT", "REIN", "PORT", "PASV", "TYPE", "STRU", "MODE", "RETR", "STOR", "STOU",
-		"APPE", "ALLO", "REST", "RNFR", "RNTO", "ABOR", "DELE", "RMD", "MKD", "PWD", "LIST", "NLST", "SITE", "SYST", "STAT",
-		"HELP", "NOOP", "XCWD", "XCUP", "XPWD", "XMKD", "XRMD", "PBSZ", "PROT", "CCC", "ADAT", "MIC", "CONF", "ENC", "FEAT",
-		"OPTS", "EPRT", "EPSV", "LPRT", "LPSV", "LANG", "MDTM", "SIZE", "MLST", "MLSD", "MFMT", "CLNT", "HOST", "XYZZY",
-	}
-	for _, loggedIn := range []bool{false, true} {
-		for _, verb := range verbs {
-			for _, arg := range []string{"", " ", " x", " %s%n", " " + strings.Repeat("y", 4000), " -l \x00", " |||||", " ,,,,,"} {
-				c := f.dial(t)
-				if loggedIn {
-					c.login()
-				}
-				c.send(verb + arg + "\r\n")
-				got := c.reply()
-				if len(got) < 3 || got[0] < '1' || got[0] > '5' {
-					t.Errorf("%s%.10q (logged in %v): got %q", verb, arg, loggedIn, got)
-				}
-				if !loggedIn && !strings.Contains("2345", got[:1]) {
-					t.Errorf("%s%.10q before login: got %q", verb, arg, got)
-				}
-				_ = c.conn.Close()
-			}
-		}
-	}
-}
-
 // D31: each session has an id of its own.
 func TestD31SessionIDs(t *testing.T) {
 	t.Parallel()
@@ -324,4 +304,43 @@ func TestNameTransferRace(t *testing.T) {
 	_ = d.Close()
 	c.expect("226 *")
 	c.expect("331 *")
+}
+
+// One byte within each stall interval does not keep a transfer alive, nor do
+// commands meanwhile.
+func TestLeastRate(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{TransferStall: 200 * time.Millisecond, LeastRate: 1 << 10})
+	for _, verb := range []string{"STOR slow", "APPE slow"} {
+		c := f.dial(t).login()
+		d := c.data()
+		c.do(verb, "150 *")
+		stop := make(chan struct{})
+		var drip sync.WaitGroup
+		drip.Go(func() {
+			tick := time.NewTicker(20 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					_, _ = d.Write([]byte("."))
+					_, _ = io.WriteString(c.conn, "NOOP\r\n")
+				case <-stop:
+					return
+				}
+			}
+		})
+		got := c.reply()
+		for strings.HasPrefix(got, "200") {
+			got = c.reply()
+		}
+		close(stop)
+		drip.Wait()
+		if got != "426 Transfer too slow; aborted." {
+			t.Errorf("%s: got %q", verb, got)
+		}
+		if f.tree.has("slow") {
+			t.Error("the upload is visible")
+		}
+	}
 }

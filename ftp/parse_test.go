@@ -143,12 +143,13 @@ func FuzzAddresses(f *testing.F) {
 }
 
 func FuzzListArgument(f *testing.F) {
-	for _, s := range []string{"-al sub", "-", "*.txt", "[", "a[b-", "{*},{*}", "-a -l -1", strings.Repeat("*", 300), "\\"} {
+	for _, s := range []string{"-al sub", "-", "*.txt", "[", "a[b-", "{*},{*}", "-a -l -1", "-laRtF -- -x", strings.Repeat("*", 300), "\\"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		if rest := withoutOptions(s); strings.HasPrefix(rest, "-") || !strings.HasSuffix(s, rest) {
-			t.Fatalf("%q: %q", s, rest)
+		_, name := parseListArgument(s)
+		if !strings.HasSuffix(s, name) || strings.HasPrefix(name, "-") && !strings.Contains(s, "-- ") {
+			t.Fatalf("%q: %q", s, name)
 		}
 		if isPattern(s) {
 			if _, err := path.Match(s, strings.Repeat("a", 255)); err != nil {

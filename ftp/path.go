@@ -148,12 +148,8 @@ func timeAndName(arg string) (at time.Time, name string, ok bool) {
 	if !found || name == "" {
 		return time.Time{}, "", false
 	}
-	whole, fraction, dotted := strings.Cut(digits, ".")
-	if len(whole) != len(stampLayout) || !allDigits(whole) || dotted && (fraction == "" || len(fraction) > 9 || !allDigits(fraction)) {
-		return time.Time{}, "", false
-	}
-	at, err := time.ParseInLocation(stampLayout, whole, time.UTC)
-	return at, name, err == nil
+	at, ok = parseStamp(digits)
+	return at, name, ok
 }
 
 func allDigits(s string) bool {

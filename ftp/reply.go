@@ -36,6 +36,7 @@ var (
 	errNoPort    = errors.New("no passive port free")
 	errBroken    = errors.New("data connection broke off")
 	errStalled   = errors.New("transfer stalled")
+	errSlow      = errors.New("transfer slower than the least rate")
 	errTruncated = errors.New("upload ended without close_notify")
 	errUnbound   = errors.New("data connection did not resume the TLS session of its control connection")
 	errAborted   = errors.New("aborted by the client")
@@ -58,6 +59,10 @@ func transferReply(err error) reply {
 		return reply{426, "Upload not complete: connection closed without TLS close_notify."}
 	case errors.Is(err, errStalled):
 		return reply{426, "Transfer stalled; aborted."}
+	case errors.Is(err, errSlow):
+		return reply{426, "Transfer too slow; aborted."}
+	case errors.Is(err, errTooLarge):
+		return reply{451, "Listing not complete: too many entries; list the folders one by one."}
 	case errors.Is(err, errAborted), errors.Is(err, errBroken), errors.Is(err, errGone),
 		errors.Is(err, session.ErrKilled), errors.Is(err, session.ErrDisabled), errors.Is(err, session.ErrShutdown):
 		return reply{426, "Connection closed; transfer aborted."}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 
 	"gateway/internal/lineio"
@@ -17,6 +18,9 @@ type Server struct {
 	server  *listener.Server
 	table   map[string]command
 	buffers sync.Pool // of *[]byte, bufferSize long
+	// digests holds one entry for each digest that is at work, as many as there are
+	// processors.
+	digests chan struct{}
 }
 
 // bufferSize is that of the buffers through which bytes move that the kernel
@@ -26,7 +30,7 @@ const bufferSize = 256 << 10
 // New returns a Server. What is wrong with cfg is reported by Serve, or before
 // by Config.Validate.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg.withDefaults(), table: commandTable()}
+	s := &Server{cfg: cfg.withDefaults(), table: commandTable(), digests: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	s.buffers.New = func() any {
 		b := make([]byte, bufferSize)
 		return &b

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,45 @@ func bind(base *tls.Config) *boundTLS {
 		control: bindConfig(base, base, mark, "ftp"),
 		data:    bindConfig(base, base, mark, "ftp-data", "ftp"),
 	}
+}
+
+// extensionPSK is the number of pre_shared_key (RFC 8446, section 4.2).
+const extensionPSK = 41
+
+// withoutTicket returns a copy of c that takes a TLS 1.3 client's ticket but gives
+// it no new one. A client that only sends never reads it, and when it closes with
+// the ticket unread its system resets the connection: the tail of the upload is
+// lost, or cannot be told from a cut one. Clients have the tickets of their control
+// connection and of downloads. Under TLS 1.2 the ticket is part of the handshake.
+func withoutTicket(c *tls.Config) *tls.Config {
+	s := c.Clone()
+	s.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		var own *tls.Config // nobody else's, so that it may be changed below
+		if c.GetConfigForClient != nil {
+			var err error
+			if own, err = c.GetConfigForClient(hello); err != nil {
+				return nil, err
+			}
+		}
+		if own == nil {
+			own = c.Clone()
+			own.GetConfigForClient = nil
+		}
+		switch {
+		case !slices.Contains(hello.SupportedVersions, tls.VersionTLS13), own.MaxVersion != 0 && own.MaxVersion < tls.VersionTLS13:
+		case !slices.Contains(hello.Extensions, extensionPSK):
+			own.SessionTicketsDisabled = true
+		default:
+			// Tickets disabled from the start would not be taken either.
+			unwrap := own.UnwrapSession
+			own.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+				own.SessionTicketsDisabled = true
+				return unwrap(ticket, cs)
+			}
+		}
+		return own, nil
+	}
+	return s
 }
 
 // bindConfig returns a copy of c whose tickets, encrypted with the keys of base,

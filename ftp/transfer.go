@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
+	"gateway/internal/lineio"
 	"gateway/session"
-	"gateway/storage"
 )
 
 // running is a transfer under way. The loop owns it; its goroutine ends by
@@ -19,6 +20,16 @@ type running struct {
 	done    chan result
 	moved   atomic.Int64
 	aborted int // how many ABOR wait for their reply
+	// began is set for what needs no data connection.
+	began time.Time
+
+	// copying is set while content moves, and progress is how much of it did, on the
+	// wire and in smaller pieces than moved. mark and markAt are the loop's: how much
+	// it was at the last look.
+	copying  atomic.Bool
+	progress atomic.Int64
+	mark     int64
+	markAt   time.Time
 }
 
 // result is how a transfer ended.
@@ -73,6 +84,52 @@ func (c *conn) begin(ctx context.Context, j job) reply {
 	return none
 }
 
+// background runs what needs no data connection but may take long, so that the
+// connection goes on answering ABOR, NOOP and STAT. work must end soon after ctx.
+func (c *conn) background(ctx context.Context, verb string, work func(ctx context.Context, count func(int)) reply) reply {
+	ctx, cancel := context.WithCancelCause(ctx)
+	t := &running{verb: verb, cancel: cancel, done: make(chan result, 1), began: time.Now()}
+	c.transfer = t
+	go func() {
+		defer cancel(nil)
+		t.done <- c.guard(func() reply { return work(ctx, func(n int) { t.moved.Add(int64(n)) }) })
+	}()
+	return none
+}
+
+// guard runs work and turns a panic into a reply.
+func (c *conn) guard(work func() reply) (r result) {
+	defer func() {
+		if v := recover(); v != nil {
+			c.log.Error("panic in a command", "panic", v, "stack", string(debug.Stack()))
+			r = result{reply: reply{451, "Requested action aborted: local error."}, panicked: true}
+		}
+	}()
+	return result{reply: work()}
+}
+
+// windows times TransferStall is how long LeastRate is averaged over: a pause as
+// long as is allowed must not end a transfer that is otherwise quick.
+const windows = 5
+
+// tooSlow reports whether a transfer moved less than LeastRate since it was last
+// found quick enough. The stall limit alone would let one byte a minute hold a
+// connection, a file and a port for ever.
+func (t *running) tooSlow(now time.Time, window time.Duration, leastRate int64) bool {
+	moved := t.progress.Load()
+	if !t.copying.Load() || t.markAt.IsZero() {
+		t.mark, t.markAt = moved, now
+		return false
+	}
+	since := now.Sub(t.markAt)
+	if since < window {
+		return false
+	}
+	slow := float64(moved-t.mark) < float64(leastRate)*since.Seconds()
+	t.mark, t.markAt = moved, now
+	return slow
+}
+
 // run is a transfer from the data connection to the final reply.
 func (c *conn) run(ctx context.Context, t *running, port dataPort, private bool, j job) (r result) {
 	settled := false
@@ -108,7 +165,8 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 	defer raw.Close()
 	sess := c.sess
 	d := &dataConn{
-		raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall}, stall: c.cfg.TransferStall, buffers: &c.srv.buffers,
+		raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall, progress: &t.progress},
+		stall: c.cfg.TransferStall, progress: &t.progress, buffers: &c.srv.buffers,
 	}
 	defer d.giveBack()
 	defer context.AfterFunc(ctx, d.cut)()
@@ -124,12 +182,15 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
 	if private {
-		if err := d.protect(ctx, c); err != nil {
+		if err := d.protect(ctx, c, j.sends); err != nil {
 			d.cut()
 			return err
 		}
 	}
-	if err := j.move(ctx, d); err != nil {
+	t.copying.Store(true)
+	err = j.move(ctx, d)
+	t.copying.Store(false)
+	if err != nil {
 		d.cut()
 		return err
 	}
@@ -159,28 +220,26 @@ func (c *conn) stillThere(ctx context.Context) error {
 	}
 }
 
-// sendList sends a listing, written by line, through one buffer.
-func (c *conn) sendList(ctx context.Context, verb string, l *listing, entry func([]byte, storage.Info) []byte) reply {
+// sendList sends a listing through one buffer. entry writes the lines of a row,
+// each ended by CRLF.
+func (c *conn) sendList(ctx context.Context, verb string, l *listing, entry func([]byte, row) []byte) reply {
 	if r, ok := c.mayTransfer(); !ok {
 		l.drop()
 		return r
 	}
 	return c.begin(ctx, job{
 		verb: verb, opening: "Here comes the directory listing.", sends: true,
-		move: func(_ context.Context, d *dataConn) error {
+		move: func(ctx context.Context, d *dataConn) error {
 			w := bufio.NewWriterSize(counting{d}, listBuffer)
 			var text []byte
-			for info, err := range l.all() {
+			for r, err := range l.rows(ctx) {
 				if err != nil {
 					return err
 				}
-				text = entry(text[:0], info)
-				for i := range text { // a newline in a name would forge an entry
-					if text[i] < ' ' || text[i] == 0x7f {
-						text[i] = '?'
-					}
-				}
-				if _, err := w.Write(append(text, "\r\n"...)); err != nil {
+				// A newline in a name would forge an entry.
+				r.info.Name, r.heading, r.prefix = lineio.Clean(r.info.Name), lineio.Clean(r.heading), lineio.Clean(r.prefix)
+				text = entry(text[:0], r)
+				if _, err := w.Write(text); err != nil {
 					return err
 				}
 			}

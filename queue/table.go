@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gateway/session"
@@ -156,38 +158,75 @@ func (q *Queue) loadContent(ctx context.Context, id string) (content []byte, err
 }
 
 // due is a message whose time has come.
-type due struct{ id, route string }
+type due struct {
+	id, route string
+	next      int64 // when it was to be tried
+}
 
 // findDue lists the messages that are due at now, the longest waiting first,
-// without those of some routes.
+// without those of some routes. It looks at each route by itself, so that the
+// backlog of one that is full costs nothing.
 func (q *Queue) findDue(ctx context.Context, now time.Time, without []string, limit int) (list []due, err error) {
-	query := `SELECT id, route FROM messages WHERE held = 0 AND next_attempt <= $1`
-	args := []any{micros(now)}
-	for _, r := range without {
-		args = append(args, r)
-		query += fmt.Sprintf(` AND route <> $%d`, len(args))
-	}
-	args = append(args, limit)
-	query += fmt.Sprintf(` ORDER BY next_attempt LIMIT $%d`, len(args))
 	err = q.db.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, query, args...)
+		routes, err := waitingRoutes(ctx, tx)
 		if err != nil {
 			return err
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var d due
-			if err := rows.Scan(&d.id, &d.route); err != nil {
+		for _, route := range routes {
+			if slices.Contains(without, route) {
+				continue
+			}
+			if list, err = appendDue(ctx, tx, list, route, now, limit); err != nil {
 				return err
 			}
-			list = append(list, d)
 		}
-		return rows.Err()
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("find mail that is due: %w", err)
 	}
-	return list, nil
+	slices.SortStableFunc(list, func(a, b due) int { return cmp.Compare(a.next, b.next) })
+	return list[:min(len(list), limit)], nil
+}
+
+// waitingRoutes lists the routes by which mail waits, one step in the index each.
+func waitingRoutes(ctx context.Context, tx *sql.Tx) (routes []string, err error) {
+	rows, err := tx.QueryContext(ctx, `WITH RECURSIVE waiting (route) AS (
+			SELECT min(route) FROM messages WHERE held = 0
+			UNION ALL
+			SELECT (SELECT min(m.route) FROM messages m WHERE m.held = 0 AND m.route > waiting.route)
+			FROM waiting WHERE waiting.route IS NOT NULL)
+		SELECT route FROM waiting WHERE route IS NOT NULL`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var route string
+		if err := rows.Scan(&route); err != nil {
+			return nil, err
+		}
+		routes = append(routes, route)
+	}
+	return routes, rows.Err()
+}
+
+// appendDue adds the messages of one route that are due.
+func appendDue(ctx context.Context, tx *sql.Tx, list []due, route string, now time.Time, limit int) ([]due, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id, next_attempt FROM messages
+		WHERE held = 0 AND route = $1 AND next_attempt <= $2 ORDER BY next_attempt LIMIT $3`, route, micros(now), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		d := due{route: route}
+		if err := rows.Scan(&d.id, &d.next); err != nil {
+			return nil, err
+		}
+		list = append(list, d)
+	}
+	return list, rows.Err()
 }
 
 // nextDue is when the first message after now is due; ok is false if none is.

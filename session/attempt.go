@@ -141,17 +141,18 @@ func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
 		a.failures++
 		return nil, &Refusal{Kind: ErrInsecure, Hint: named.verdict.Hint}
 	}
-	switch err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c); {
+	again, err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c)
+	switch {
 	case err == nil && named.verdict.Allowed && !named.account.Disabled:
-		return a.enter(ctx, began, c, crossed, named.account.Generation)
+		return a.enter(ctx, began, c, crossed, again, named.account.Generation)
 	case isMore(err) && named.verdict.Allowed && !named.account.Disabled:
 		named.verdict.Reason = err.Error()
 		a.recordLogin(named, OutcomeRefused, crossed)
 		return nil, err
 	case err == nil, isMore(err):
-		return nil, a.deny(ctx, began, named, crossed, nil)
+		return nil, a.deny(ctx, began, named, crossed, again, nil)
 	case errors.Is(err, ErrDenied):
-		return nil, a.deny(ctx, began, named, crossed, err)
+		return nil, a.deny(ctx, began, named, crossed, again, err)
 	default:
 		named.verdict = Verdict{Reason: err.Error()}
 		a.recordLogin(named, OutcomeError, crossed)
@@ -168,7 +169,7 @@ func (a *Attempt) budget(c Credential) error {
 }
 
 // enter turns a right proof into a session: the part of Offer after Verify.
-func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, crossed string, generation int64) (*Session, error) {
+func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, crossed string, again bool, generation int64) (*Session, error) {
 	leave, err := a.gate.cfg.Limiter.Enter(c.User)
 	if err != nil {
 		a.recordRefused(ctx, c, crossed, err)
@@ -190,7 +191,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	}
 	if !verified.verdict.Allowed || verified.account.Disabled || changed || s.ended() {
 		s.discard()
-		return nil, a.deny(ctx, began, verified, crossed, nil)
+		return nil, a.deny(ctx, began, verified, crossed, again, nil)
 	}
 	s.identity = verified.account.Identity
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
@@ -215,7 +216,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 
 // deny records a refused login and answers it on the grid of Config.FailureTime,
 // counted from began, so that all refusals look alike.
-func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed string, cause error) error {
+func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed string, again bool, cause error) error {
 	offence := WrongProof
 	switch {
 	case !d.account.Known:
@@ -226,8 +227,8 @@ func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed
 	case d.account.Disabled:
 		d.verdict.Reason = "account disabled"
 	}
-	if errors.Is(cause, ErrRepeated) {
-		offence = RepeatedProof // for every name alike
+	if again { // whether or not the proof was right: what it costs must not tell
+		offence = RepeatedProof
 	}
 	if cause != nil {
 		d.verdict.Rule = ""

@@ -13,9 +13,6 @@ var (
 	// ErrDenied is every refusal of a login or of an action: unknown user, wrong
 	// proof, refused by a rule. The peer is not told which.
 	ErrDenied = errors.New("denied")
-	// ErrRepeated is an ErrDenied whose proof is known to be wrong because it was
-	// offered before: a device with a stale password, not one more guess.
-	ErrRepeated error = &kind{"denied again", ErrDenied}
 	// ErrInsecure says that this credential may not be sent over this channel. It
 	// is returned before the credential is asked for, and the connection stays
 	// open so that the client can upgrade. The error is a *Refusal.

@@ -52,15 +52,17 @@ func TestReasonOfAConnectionIsBoundedAndPrintable(t *testing.T) {
 	}
 }
 
-// repeating finds every proof wrong, as it did before.
+// repeating has met every proof before.
 type repeating struct{ *sessiontest.Accounts }
 
-func (repeating) Verify(context.Context, netip.Addr, session.Credential) error {
-	return session.ErrRepeated
+func (r repeating) Verify(ctx context.Context, source netip.Addr, c session.Credential) (bool, error) {
+	_, err := r.Accounts.Verify(ctx, source, c)
+	return true, err
 }
 
 // A device that retries a stale password is refused like any other and charged
-// for a repetition, not for a guess, whether or not the name exists.
+// for a repetition, not for a guess: whether or not the name exists, and whether
+// or not the password is right, or the penalty would tell.
 func TestRepeatedProofIsNoFurtherGuess(t *testing.T) {
 	t.Parallel()
 	core := sessiontest.New(t, nil)
@@ -73,16 +75,53 @@ func TestRepeatedProofIsNoFurtherGuess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer a.Close(nil)
-	for _, user := range []string{"alice", "nobody"} {
+	core.Accounts.Add("gone", "stale", "")
+	core.Accounts.Disable("gone")
+	for _, user := range []string{"alice", "nobody", "gone"} {
 		if _, err := a.Offer(t.Context(), session.Password(user, "stale")); err != session.ErrDenied {
 			t.Errorf("%s: got %v, want ErrDenied alone", user, err)
 		}
 	}
-	want := []session.Offence{session.RepeatedProof, session.RepeatedProof}
+	want := []session.Offence{session.RepeatedProof, session.RepeatedProof, session.RepeatedProof}
 	if got := core.Limits.Offences(); !slices.Equal(got, want) {
 		t.Errorf("offences %v, want %v", got, want)
 	}
-	if got := core.Record.Events(session.EventLogin); len(got) != 2 || got[0].Outcome != session.OutcomeRefused {
+	if got := core.Record.Events(session.EventLogin); len(got) != 3 || got[0].Outcome != session.OutcomeRefused {
 		t.Errorf("recorded %v", core.Record.Outcomes())
+	}
+}
+
+// charged remembers whose guesses were counted.
+type charged struct {
+	*sessiontest.Limits
+	users *[]string
+}
+
+func (c charged) Offend(p session.Peer, user string, o session.Offence) {
+	*c.users = append(*c.users, user)
+	c.Limits.Offend(p, user, o)
+}
+
+// A device that shows an old key every minute does not use up the guesses at its
+// owner's password.
+func TestUnprovenKeyIsNoGuessAtThePassword(t *testing.T) {
+	t.Parallel()
+	core := sessiontest.New(t, nil)
+	var users []string
+	gate := session.NewGate(session.Config{
+		Auth: core.Accounts, Policy: core.Gate.Policy(), Recorder: core.Record, Limiter: charged{core.Limits, &users}, NameKey: []byte("k"),
+	})
+	a, err := gate.Connect(t.Context(), session.Peer{Conn: "c", Protocol: session.SFTP})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Unproven(t.Context(), "alice", session.MethodPublicKey, "old key")
+	a.Unproven(t.Context(), "nobody", session.MethodPublicKey, "old key")
+	a.Close(nil)
+	if want := []string{"", ""}; !slices.Equal(users, want) {
+		t.Errorf("guesses counted for %q, want for nobody", users)
+	}
+	if got, want := core.Limits.Offences(), []session.Offence{session.WrongProof, session.UnknownUser}; !slices.Equal(got, want) {
+		t.Errorf("offences %v, want %v", got, want)
 	}
 }

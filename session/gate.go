@@ -18,10 +18,12 @@ type Authenticator interface {
 	// Lookup returns what is known of user; the zero Account if there is none.
 	Lookup(ctx context.Context, user string) (Account, error)
 	// Verify checks one proof. It returns nil if it is right, ErrDenied if it is
-	// wrong, ErrRepeated if it is known to be from before, *MoreError if it is right and a further one is needed, and
+	// wrong, *MoreError if it is right and a further one is needed, and
 	// ErrUnavailable if it could not be checked now. An unknown user takes as long
-	// as a known one. source is where the guess comes from, for fair queueing.
-	Verify(ctx context.Context, source netip.Addr, c Credential) error
+	// as a known one. source is where the guess comes from, for fair queueing. again
+	// says that the same proof was checked a while ago, with the same result: a
+	// device that retries, not one more guess.
+	Verify(ctx context.Context, source netip.Addr, c Credential) (again bool, err error)
 	// Knows reports whether key would be accepted for user, before any proof.
 	Knows(ctx context.Context, user string, key Key) (bool, error)
 }
@@ -57,7 +59,7 @@ type Offence string
 
 const (
 	WrongProof      Offence = "wrong proof"      // a login that failed on a known name
-	RepeatedProof   Offence = "repeated proof"   // the same wrong login again: no further guess
+	RepeatedProof   Offence = "repeated proof"   // the same refused login again: no further guess
 	UnknownUser     Offence = "unknown user"     // a login on a name that does not exist
 	InsecureAttempt Offence = "insecure attempt" // a credential sent in clear although it was refused
 	NoLogin         Offence = "no login"         // a connection that ended without an attempt

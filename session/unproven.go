@@ -5,7 +5,9 @@ import "context"
 // Unproven records a login that ended before a proof could be offered: an SSH
 // client that had no key of the account, or a signature that was not made with the
 // key that it names. reason says which. The peer is charged for it as for a wrong
-// password. The caller ends the connection.
+// password, but the account's guesses are not: a key cannot be guessed, and a
+// device with an old one must not keep its owner's password out. The caller ends
+// the connection.
 func (a *Attempt) Unproven(ctx context.Context, user string, m Method, reason string) {
 	d, _ := a.decide(ctx, user, m) // on error without the name, which may not be one
 	d.verdict = Verdict{Reason: printable(reason, 300), WouldRefuse: d.verdict.WouldRefuse}
@@ -15,5 +17,5 @@ func (a *Attempt) Unproven(ctx context.Context, user string, m Method, reason st
 	if !d.account.Known {
 		offence = UnknownUser
 	}
-	a.gate.cfg.Limiter.Offend(a.peer, user, offence)
+	a.gate.cfg.Limiter.Offend(a.peer, "", offence)
 }

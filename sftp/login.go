@@ -261,7 +261,7 @@ func (l *login) cause(err error) error {
 		return session.ErrShutdown
 	case l.wire.lastHeard().IsZero():
 		return nil // looked whether the port is open
-	case l.before == nil:
+	case errors.Is(err, errNotSSH), l.before == nil:
 		return fmt.Errorf("%w: %s", session.ErrHandshake, clip(text))
 	case unproven, strings.HasPrefix(text, "ssh: disconnect, reason"):
 		return nil // left without having logged in

@@ -17,6 +17,13 @@ const (
 	closeTimeout = time.Second
 )
 
+// protocolVersion is how a client must begin (RFC 4253, section 4.2). The library
+// would wait for it behind any number of other lines, and SSH 1 for ever.
+const protocolVersion = "SSH-2.0-"
+
+// errNotSSH is a peer that speaks something else.
+var errNotSSH = errors.New("peer does not speak SSH 2.0")
+
 // wire is the connection under SSH. The library writes each packet by several
 // small writes; wire takes them into a buffer, and a goroutine that runs only
 // while there is something to write sends whatever has come together, so that
@@ -33,6 +40,7 @@ type wire struct {
 	heard   atomic.Int64 // when bytes last came, in Unix nanoseconds; 0 before the first
 	lost    atomic.Bool  // reading or writing failed, or the peer hung up
 	stalled atomic.Bool  // the peer did not read for flushTimeout
+	greeted int          // bytes of protocolVersion that have come; for Read only
 
 	mu       sync.Mutex
 	changed  sync.Cond // there is room, or the flusher ended
@@ -56,7 +64,18 @@ func (w *wire) Read(p []byte) (int, error) {
 	if err != nil {
 		w.lost.Store(true)
 	}
+	if w.greeted < len(protocolVersion) && !w.greet(p[:n]) {
+		return 0, errNotSSH
+	}
 	return n, err
+}
+
+// greet compares what came with how a client must begin.
+func (w *wire) greet(p []byte) bool {
+	want := protocolVersion[w.greeted:]
+	p = p[:min(len(p), len(want))]
+	w.greeted += len(p)
+	return string(p) == want[:len(p)]
 }
 
 // Write takes p to be sent. An error of sending is that of all writes that come

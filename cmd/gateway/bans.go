@@ -26,7 +26,7 @@ func (c *cli) bansCommand() *cobra.Command {
 					fmt.Fprintln(w, "Nobody is banned.")
 				}
 				for _, b := range bans {
-					fmt.Fprintln(w, b)
+					fmt.Fprintln(w, banText(b))
 				}
 			})
 		},
@@ -47,7 +47,11 @@ func (c *cli) bansCommand() *cobra.Command {
 			if _, err := ask[admin.Nothing](cmd.Context(), c, "bans.add", ban); err != nil {
 				return err
 			}
-			return c.print(ban, func(w io.Writer) { fmt.Fprintf(w, "banned %s\n", network) })
+			out := banned{Network: network, For: "until it is removed", Reason: reason}
+			if length > 0 {
+				out.For = length.String()
+			}
+			return c.print(out, func(w io.Writer) { fmt.Fprintf(w, "banned %s, %s\n", network, forText(length)) })
 		},
 	}
 	add.Flags().DurationVar(&length, "for", 0, "how long, such as 12h (default: until it is removed)")
@@ -62,10 +66,45 @@ func (c *cli) bansCommand() *cobra.Command {
 			if _, err := ask[admin.Nothing](cmd.Context(), c, "bans.remove", admin.Ban{Network: network}); err != nil {
 				return err
 			}
-			return c.print(admin.Ban{Network: network}, func(w io.Writer) { fmt.Fprintf(w, "lifted the ban of %s\n", network) })
+			return c.print(unbanned{Network: network}, func(w io.Writer) { fmt.Fprintf(w, "lifted the ban of %s\n", network) })
 		},
 	}
 	return group("bans", "Sources that are not let in for a while", "  gateway bans list", list, add, remove)
+}
+
+// banned and unbanned are what add and remove did.
+type banned struct {
+	Network netip.Prefix `json:"network"`
+	For     string       `json:"for"`
+	Reason  string       `json:"reason"`
+}
+
+type unbanned struct {
+	Network netip.Prefix `json:"network"`
+}
+
+func forText(d time.Duration) string {
+	if d == 0 {
+		return "until it is removed"
+	}
+	return "for " + d.String()
+}
+
+// banText explains a ban in one line: what, until when, by whom and why.
+func banText(b limits.Ban) string {
+	until := "until it is removed"
+	if !b.Until.IsZero() {
+		until = "until " + b.Until.Local().Format(time.DateTime)
+	}
+	by := "earned"
+	if b.Manual {
+		by = "by hand"
+	}
+	text := fmt.Sprintf("%s  since %s, %s, %s", b.Source, b.Since.Local().Format(time.DateTime), until, by)
+	if b.Reason != "" {
+		text += ": " + visible(b.Reason)
+	}
+	return text
 }
 
 func parseBan(s string) (netip.Prefix, error) {

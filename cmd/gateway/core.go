@@ -46,9 +46,10 @@ type core struct {
 // error.
 func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *core, err error) {
 	c = &core{cfg: cfg, log: log}
+	opened := c // a return of nil, err sets c
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, c.close())
+			err = errors.Join(err, opened.close())
 		}
 	}()
 	if c.lock, err = lockState(cfg.State); err != nil {
@@ -70,6 +71,7 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	}
 	mail := cfg.Mail
 	mail.Dir, mail.MaildirDir = filepath.Join(cfg.State, "mail"), filepath.Dir(cfg.File)
+	mail.MaxRecipients = cfg.SMTP.MaxRecipients
 	mail.Hostname, mail.Recorder, mail.Log = cfg.Hostname, lateRecorder{c}, log
 	if c.queue, err = queue.Open(ctx, c.db, mail); err != nil {
 		return nil, fmt.Errorf("open the mail queue: %w", err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"gateway/admin"
 )
@@ -30,7 +31,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !errors.Is(err, errSilent) {
-		fmt.Fprintf(stderr, "gateway: %v\n", err)
+		fmt.Fprintf(stderr, "gateway: %s\n", strings.TrimSpace(err.Error()))
 		if errors.Is(err, admin.ErrUsage) && cmd != nil {
 			fmt.Fprintf(stderr, "Try '%s --help'.\n", cmd.CommandPath())
 		}

@@ -64,9 +64,10 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 		return nil, err
 	}
 	n = &node{core: c}
+	opened := n // a return of nil, err sets n
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, n.close())
+			err = errors.Join(err, opened.close())
 		}
 	}()
 	if n.policy, err = c.rules().Load(); err != nil {

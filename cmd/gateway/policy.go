@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,6 +63,9 @@ func (c *cli) policyExplain() *cobra.Command {
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := admin.Question{User: user, Protocol: session.Protocol(protocol), Listener: listener, Method: session.Method(method)}
+			if user == "" || protocol == "" || from == "" {
+				return usage("say who comes how and from where: --user, --protocol and --from are needed")
+			}
 			var err error
 			if q.From, err = netip.ParseAddr(from); err != nil {
 				return usage("--from %q is not an IP address", from)
@@ -105,9 +110,6 @@ func (c *cli) policyExplain() *cobra.Command {
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
-	for _, needed := range []string{"user", "protocol", "from"} {
-		_ = cmd.MarkFlagRequired(needed)
-	}
 	return cmd
 }
 
@@ -118,7 +120,7 @@ func oneOf(flag, value string, words ...string) error {
 			return nil
 		}
 	}
-	return usage("--%s is %q; want one of %v", flag, value, words)
+	return usage("--%s is %q; want one of %s", flag, value, strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), ", "))
 }
 
 // parseAt reads a time, or a date as its first moment, in UTC.
@@ -141,7 +143,7 @@ func (c *cli) policyApply() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source, err := os.ReadFile(args[0])
 			if err != nil {
-				return err
+				return fmt.Errorf("read the new policy: %w", err)
 			}
 			applied, err := ask[admin.Applied](cmd.Context(), c, "policy.apply", admin.Policy{Name: filepath.Base(args[0]), Source: string(source)})
 			if err != nil {

@@ -35,7 +35,12 @@ Start here:  gateway demo`,
   gateway init --dir /etc/gateway --hostname files.example.com
   gateway --config /etc/gateway/gateway.hcl run`,
 		SilenceUsage: true, SilenceErrors: true,
-		Args: usageArgs(cobra.NoArgs),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(c.stdin)
@@ -58,7 +63,49 @@ Start here:  gateway demo`,
 		}
 	}
 	root.AddCommand(c.versionCommand())
+	root.SuggestionsMinimumDistance = 2
+	root.SetHelpCommand(helpCommand(root))
+	strictCompletion(root)
 	return root
+}
+
+// helpCommand is cobra's, but that a command that does not exist is an error.
+func helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]...", Short: "Say how a command is used", Example: "  gateway help user add",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil {
+				return usage("%v", err)
+			}
+			if len(rest) > 0 {
+				return unknownCommand(cmd, rest[0])
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+// strictCompletion makes cobra's completion command refuse what it does not
+// know, as all others do.
+func strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		shells := cmd.Commands()
+		cmd.RemoveCommand(shells...)
+		for _, shell := range shells {
+			shell.Args = usageArgs(cobra.NoArgs)
+			shell.Example = "  gateway completion " + shell.Name()
+		}
+		root.RemoveCommand(cmd)
+		root.AddCommand(group("completion", "Write a script that completes commands in your shell",
+			"  gateway completion bash > /etc/bash_completion.d/gateway", shells...))
+		return
+	}
 }
 
 // group is a command that only holds others.
@@ -67,13 +114,9 @@ func group(name, short, example string, commands ...*cobra.Command) *cobra.Comma
 		Use: name, Short: short, Example: example,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usage("%s needs a command: %s", name, strings.Join(names(cmd), ", "))
+				return usage("%s needs a command: %s", cmd.CommandPath(), strings.Join(names(cmd), ", "))
 			}
-			text := fmt.Sprintf("%s has no command %q", name, args[0])
-			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-				text += fmt.Sprintf("; did you mean %q?", near[0])
-			}
-			return usage("%s", text)
+			return unknownCommand(cmd, args[0])
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
@@ -92,16 +135,34 @@ func names(cmd *cobra.Command) []string {
 
 // usage is an error in how the command was called: exit status 2.
 func usage(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{admin.ErrUsage}, args...)...)
+	return admin.Usage(format, args...)
 }
 
-// usageArgs turns a complaint about arguments into a usage error.
+// unknownCommand says that cmd has no command of that name, and what was meant.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	text := fmt.Sprintf("%s has no command %q", cmd.CommandPath(), name)
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		text += fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return usage("%s", text)
+}
+
+// usageArgs turns a complaint about arguments into a usage error that says what
+// the command takes.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usage("%v", err)
+		if check(cmd, args) == nil {
+			return nil
 		}
-		return nil
+		_, takes, _ := strings.Cut(cmd.Use, " ")
+		switch {
+		case takes == "":
+			return usage("%s takes no arguments, and was given %q", cmd.CommandPath(), args)
+		case len(args) == 0:
+			return usage("%s needs %s", cmd.CommandPath(), takes)
+		default:
+			return usage("%s takes %s, and was given %q", cmd.CommandPath(), takes, args)
+		}
 	}
 }
 

@@ -106,6 +106,10 @@ func (c *cli) userList() *cobra.Command {
 				return err
 			}
 			return c.print(users, func(w io.Writer) {
+				if len(users) == 0 {
+					fmt.Fprintln(w, "There are no accounts yet: gateway user add NAME --group users")
+					return
+				}
 				var rows [][]string
 				for _, u := range users {
 					rows = append(rows, []string{u.Name, userState(u), strings.Join(u.Groups, ","), fmt.Sprint(len(u.Keys)), strings.Join(u.Addresses, ",")})
@@ -145,8 +149,14 @@ func showUser(w io.Writer, u admin.User) {
 	if route == "" {
 		route = "(default)"
 	}
+	listed := func(list []string) string {
+		if len(list) == 0 {
+			return "none"
+		}
+		return strings.Join(list, ", ")
+	}
 	fmt.Fprintf(w, "name       %s\nstate      %s\ngroups     %s\npassword   %s\naddresses  %s\nroute      %s\ncreated    %s\n",
-		u.Name, userState(u), strings.Join(u.Groups, ", "), password, strings.Join(u.Addresses, ", "), route, u.Created.Format("2006-01-02 15:04"))
+		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
 	for _, k := range u.Keys {
 		fmt.Fprintf(w, "key        %s %s %s\n", k.Algorithm, k.Fingerprint, k.Comment)
 	}
@@ -210,7 +220,11 @@ func (c *cli) keyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(user.Keys, func(w io.Writer) {
+			return c.print(orEmpty(user.Keys), func(w io.Writer) {
+				if len(user.Keys) == 0 {
+					fmt.Fprintf(w, "%[1]s has no keys: gateway user key add %[1]s FILE\n", user.Name)
+					return
+				}
 				var rows [][]string
 				for _, k := range user.Keys {
 					rows = append(rows, []string{k.Fingerprint, k.Algorithm, k.Added.Format("2006-01-02"), k.Comment})
@@ -244,7 +258,10 @@ func (c *cli) addressCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(user.Addresses, func(w io.Writer) {
+			return c.print(orEmpty(user.Addresses), func(w io.Writer) {
+				if len(user.Addresses) == 0 {
+					fmt.Fprintf(w, "%[1]s may send mail as nobody: gateway user address add %[1]s ADDRESS\n", user.Name)
+				}
 				for _, a := range user.Addresses {
 					fmt.Fprintln(w, a)
 				}
@@ -258,6 +275,14 @@ func (c *cli) addressCommand() *cobra.Command {
 		},
 	}
 	return group("address", "Mail addresses that an account may send as", "  gateway user address add alice alice@example.com", add, list, remove)
+}
+
+// orEmpty keeps null out of JSON.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
 }
 
 // userChange changes one thing of an account and shows what it is now.
@@ -280,7 +305,7 @@ func readSmall(path string, stdin io.Reader) (string, error) {
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("read the key file: %w", err)
 		}
 		defer f.Close()
 		from = f
@@ -296,11 +321,14 @@ func readSmall(path string, stdin io.Reader) (string, error) {
 // standard input.
 func (c *cli) password(fromStdin bool, prompt string) (string, error) {
 	if fromStdin {
-		line, err := bufio.NewReader(io.LimitReader(c.stdin, maxPassword+2)).ReadString('\n')
+		line, err := bufio.NewReader(io.LimitReader(c.stdin, maxPassword+3)).ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return "", fmt.Errorf("read the password: %w", err)
 		}
 		password := strings.TrimRight(line, "\r\n")
+		if len(password) > maxPassword {
+			return "", usage("--password-stdin: the password is longer than %d bytes", maxPassword)
+		}
 		if password == "" {
 			return "", usage("--password-stdin: the first line of standard input is empty")
 		}

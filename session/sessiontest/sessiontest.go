@@ -86,7 +86,7 @@ func (a *Accounts) Lookup(_ context.Context, user string) (session.Account, erro
 }
 
 // Verify implements session.Authenticator.
-func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential) error {
+func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential) (again bool, err error) {
 	if a.OnVerify != nil {
 		a.OnVerify()
 	}
@@ -94,15 +94,15 @@ func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential)
 	defer a.mu.Unlock()
 	a.verified++
 	if a.fault != nil {
-		return a.fault
+		return false, a.fault
 	}
 	acc, known := a.accounts[c.User]
 	right := known && c.Method == session.MethodPublicKey && acc.key != "" && c.Key.Blob == acc.key ||
 		known && c.Method != session.MethodPublicKey && !c.Secret.Empty() && c.Secret == session.NewSecret(acc.password)
 	if !right {
-		return session.ErrDenied
+		return false, session.ErrDenied
 	}
-	return nil
+	return false, nil
 }
 
 // Knows implements session.Authenticator.

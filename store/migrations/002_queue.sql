@@ -20,6 +20,7 @@ CREATE TABLE messages (
 ) STRICT;
 
 CREATE INDEX messages_due ON messages (next_attempt) WHERE held = 0;
+CREATE INDEX messages_due_by_route ON messages (route, next_attempt) WHERE held = 0;
 
 -- Apart from messages, so that an attempt does not write the content again.
 CREATE TABLE message_contents (

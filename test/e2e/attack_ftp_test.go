@@ -16,10 +16,22 @@ import (
 	"gateway/session"
 )
 
+// TestAttackFTP runs them all against one gateway, one after the other.
+func TestAttackFTP(t *testing.T) {
+	g := attacked(t)
+	t.Run("PlaintextBehindAuthTLS", func(t *testing.T) { plaintextBehindAuthTLS(t, g) })
+	t.Run("CommandsBehindARefusal", func(t *testing.T) { commandsBehindARefusal(t, g) })
+	t.Run("UserTwice", func(t *testing.T) { userTwice(t, g) })
+	t.Run("ProtTricks", func(t *testing.T) { protTricks(t, g) })
+	t.Run("PortBounce", func(t *testing.T) { portBounce(t, g) })
+	t.Run("ForeignProtocolsOnFTP", func(t *testing.T) { foreignProtocolsOnFTP(t, g) })
+	t.Run("FloodBeforeLogin", func(t *testing.T) { floodBeforeLogin(t, g) })
+}
+
 // CVE-2011-1575 and its like: what was sent in clear behind AUTH TLS is not
 // executed, in the same segment or in one of its own.
-func TestPlaintextBehindAuthTLS(t *testing.T) {
-	g := attacked(t)
+func plaintextBehindAuthTLS(t *testing.T, g *gatewaytest.Gateway) {
+	mark := time.Now()
 	c := dial(t, g, "ftp")
 	c.want("220")
 	c.send("AUTH TLS\r\nUSER alice\r\nPASS " + password + "\r\nMKD injected\r\n")
@@ -36,20 +48,20 @@ func TestPlaintextBehindAuthTLS(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(g.Dir, "files", alice, "injected")); err == nil {
 		t.Error("the command was executed")
 	}
-	if granted := events(t, g, "--event", "login"); len(granted) != 0 {
+	if granted := after(t, g, mark, "--event", "login"); len(granted) != 0 {
 		t.Errorf("%d logins recorded, want none", len(granted))
 	}
 }
 
 // Whatever a client sends behind a refusal, none of it is done as somebody.
-func TestCommandsBehindARefusal(t *testing.T) {
-	g := attacked(t)
+func commandsBehindARefusal(t *testing.T, g *gatewaytest.Gateway) {
+	mark := time.Now()
 	c := dial(t, g, "ftp")
 	c.want("220")
 	c.send("PASS " + password + "\r\nUSER alice\r\nPASS " + password + "\r\nMKD x\r\nPASV\r\nSTOR y\r\nPASS again\r\nQUIT\r\n")
 	c.want("503", "530", "503", "530", "530", "530", "503", "221")
 	c.rest()
-	logins := events(t, g, "--event", "login")
+	logins := after(t, g, mark, "--event", "login")
 	if len(logins) != 2 || logins[0].Credential != session.CredentialNone || logins[1].Credential != session.CredentialPlaintext || logins[1].Outcome != session.OutcomeRefused {
 		t.Errorf("recorded: %+v", logins)
 	}
@@ -60,8 +72,7 @@ func TestCommandsBehindARefusal(t *testing.T) {
 
 // USER begins anew: the name before is forgotten, and whoever was logged in is
 // logged out, also when the new login fails.
-func TestUserTwice(t *testing.T) {
-	g := attacked(t)
+func userTwice(t *testing.T, g *gatewaytest.Gateway) {
 	g.AddUser("bob", "bobs-own-password")
 	c := ftps(t, g, trust(t, g))
 	c.say("USER alice", "331")
@@ -82,8 +93,7 @@ func TestUserTwice(t *testing.T) {
 }
 
 // The protection of the data connection cannot be talked away.
-func TestProtTricks(t *testing.T) {
-	g := attacked(t)
+func protTricks(t *testing.T, g *gatewaytest.Gateway) {
 	cfg := trust(t, g)
 	c := dial(t, g, "ftp")
 	c.want("220")
@@ -107,8 +117,7 @@ func TestProtTricks(t *testing.T) {
 }
 
 // PORT and EPRT go to the peer itself and to no reserved port.
-func TestPortBounce(t *testing.T) {
-	g := attacked(t)
+func portBounce(t *testing.T, g *gatewaytest.Gateway) {
 	c := ftps(t, g, trust(t, g))
 	c.say("PORT 127,0,0,1,200,1", "530")
 	c.say("USER alice", "331")
@@ -171,8 +180,7 @@ func TestStrangerOnThePassivePort(t *testing.T) {
 }
 
 // ALPACA: a browser that was sent here is turned away at its first word.
-func TestForeignProtocolsOnFTP(t *testing.T) {
-	g := attacked(t)
+func foreignProtocolsOnFTP(t *testing.T, g *gatewaytest.Gateway) {
 	cfg := trust(t, g)
 	for _, request := range []string{"GET / HTTP/1.1", "POST /x HTTP/1.1", "EHLO mail.test", "OPTIONS * HTTP/1.1"} {
 		for _, listener := range []string{"ftp", "ftps"} {
@@ -198,8 +206,8 @@ func TestForeignProtocolsOnFTP(t *testing.T) {
 
 // A peer that says nothing but names, or a line without an end, is cut off, and
 // leaves a bounded record.
-func TestFloodBeforeLogin(t *testing.T) {
-	g := attacked(t)
+func floodBeforeLogin(t *testing.T, g *gatewaytest.Gateway) {
+	mark := time.Now()
 	c := dial(t, g, "ftp")
 	c.want("220")
 	c.send(strings.Repeat("USER someone\r\n", 500))
@@ -207,7 +215,7 @@ func TestFloodBeforeLogin(t *testing.T) {
 	if refused := strings.Count(text, "530 "); refused == 0 || refused > 20 || !strings.Contains(text, "421 ") {
 		t.Errorf("got %d refusals of 500 and %.60q at the end", refused, text[max(0, len(text)-60):])
 	}
-	if logins := events(t, g, "--event", "login"); len(logins) > 20 {
+	if logins := after(t, g, mark, "--event", "login"); len(logins) > 20 {
 		t.Errorf("%d events recorded of one connection", len(logins))
 	}
 	endless := strings.Repeat("A", 64<<10)

@@ -6,14 +6,25 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"gateway/internal/gatewaytest"
 )
 
+// TestAttackSMTP runs them all against one gateway, one after the other.
+func TestAttackSMTP(t *testing.T) {
+	g := attacked(t)
+	t.Run("PlaintextBehindSTARTTLS", func(t *testing.T) { plaintextBehindSTARTTLS(t, g) })
+	t.Run("AuthInClear", func(t *testing.T) { authInClear(t, g) })
+	t.Run("SubmissionOrder", func(t *testing.T) { submissionOrder(t, g) })
+	t.Run("Smuggling", func(t *testing.T) { smuggling(t, g) })
+	t.Run("EndlessCommands", func(t *testing.T) { endlessCommands(t, g) })
+}
+
 // CVE-2021-38371 and its like: what was sent in clear behind STARTTLS is neither
 // executed nor answered.
-func TestPlaintextBehindSTARTTLS(t *testing.T) {
-	g := attacked(t)
+func plaintextBehindSTARTTLS(t *testing.T, g *gatewaytest.Gateway) {
+	mark := time.Now()
 	cfg := trust(t, g)
 	for _, injected := range []string{"NOOP\r\n", "EHLO injected.test\r\nAUTH PLAIN " + plain(alice, password) + "\r\n", strings.Repeat("RSET\r\n", 2000)} {
 		c := dial(t, g, "submission")
@@ -35,15 +46,15 @@ func TestPlaintextBehindSTARTTLS(t *testing.T) {
 			t.Errorf("first answer after the handshake: %q, want 252", answer[:n])
 		}
 	}
-	if logins := events(t, g, "--event", "login"); len(logins) != 0 {
+	if logins := after(t, g, mark, "--event", "login"); len(logins) != 0 {
 		t.Errorf("%d logins recorded, want none", len(logins))
 	}
 }
 
 // AUTH in clear is refused before anything is asked for, in every form, and what
 // is pipelined behind it is no login either.
-func TestAuthInClear(t *testing.T) {
-	g := attacked(t)
+func authInClear(t *testing.T, g *gatewaytest.Gateway) {
+	mark := time.Now()
 	for _, listener := range []string{"submission", "relay"} {
 		c := dial(t, g, listener)
 		c.want("220")
@@ -57,14 +68,13 @@ func TestAuthInClear(t *testing.T) {
 			t.Errorf("%s: got %q, want 538 for AUTH, 530 for MAIL, and 221", listener, text)
 		}
 	}
-	if granted := events(t, g, "--event", "login", "--outcome", "granted"); len(granted) != 0 {
+	if granted := after(t, g, mark, "--event", "login", "--outcome", "granted"); len(granted) != 0 {
 		t.Errorf("%d logins granted", len(granted))
 	}
 }
 
 // One login a connection, never in a transaction; transactions do not nest.
-func TestSubmissionOrder(t *testing.T) {
-	g := attacked(t)
+func submissionOrder(t *testing.T, g *gatewaytest.Gateway) {
 	c := starttls(t, g, trust(t, g))
 	c.say("MAIL FROM:<alice@example.com>", "530")
 	c.say("AUTH PLAIN "+plain(alice, password), "235")
@@ -88,8 +98,8 @@ func TestSubmissionOrder(t *testing.T) {
 
 // SMTP smuggling: only CRLF "." CRLF ends a message, so that what stands behind
 // any other dot is content, and stays it in what is handed on.
-func TestSmuggling(t *testing.T) {
-	g := attacked(t)
+func smuggling(t *testing.T, g *gatewaytest.Gateway) {
+	mark := time.Now()
 	c := starttls(t, g, trust(t, g))
 	c.say("AUTH PLAIN "+plain(alice, password), "235")
 	accepted := 0
@@ -120,7 +130,7 @@ func TestSmuggling(t *testing.T) {
 			}
 		}
 	}
-	for _, e := range events(t, g, "--event", "mail") {
+	for _, e := range after(t, g, mark, "--event", "mail") {
 		if e.From != nil && strings.Contains(*e.From, "boss") {
 			t.Errorf("recorded: %+v", e)
 		}
@@ -163,8 +173,8 @@ func TestStalledBody(t *testing.T) {
 }
 
 // Commands without end, and lines without end, are cut off.
-func TestEndlessCommands(t *testing.T) {
-	g := attacked(t)
+func endlessCommands(t *testing.T, g *gatewaytest.Gateway) {
+	mark := time.Now()
 	cfg := trust(t, g)
 	for _, command := range []string{"RSET", "NOOP", "VRFY x", "EHLO x.test", "BDAT 0", "HELP"} {
 		c := starttls(t, g, cfg)
@@ -185,7 +195,7 @@ func TestEndlessCommands(t *testing.T) {
 	c.say("AUTH LOGIN", "334")
 	c.send(strings.Repeat("A", 1<<20))
 	c.rest()
-	if logins := events(t, g, "--event", "login"); len(logins) != 0 {
+	if logins := after(t, g, mark, "--event", "login"); len(logins) != 0 {
 		t.Errorf("%d logins recorded, want none", len(logins))
 	}
 }

@@ -123,10 +123,10 @@ func events(t *testing.T, g *gatewaytest.Gateway, filter ...string) []session.Ev
 // eventually waits until ok, for what happens in another process.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("did not happen in 10s: %s", what)
+			t.Fatalf("did not happen in 30s: %s", what)
 		}
 		time.Sleep(20 * time.Millisecond) // another process: there is nothing to wait on
 	}

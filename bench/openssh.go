@@ -1,0 +1,120 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/crypto/ssh"
+)
+
+const (
+	// sshAccount exists everywhere. It has no shell and no home, which the
+	// subsystem inside of sshd does not need.
+	sshAccount = "nobody"
+	// sshEmptyFolder is where sshd locks up the process that speaks to strangers.
+	sshEmptyFolder = "/run/sshd"
+)
+
+// openssh is a private sshd that serves SFTP to one account by key.
+type openssh struct {
+	addr, folder string
+	running      *group
+	madeEmpty    bool // sshEmptyFolder was not there
+}
+
+func (s *openssh) name() string  { return "OpenSSH" }
+func (s *openssh) group() *group { return s.running }
+
+func startOpenSSH(ctx context.Context, b *bench) (s *openssh, version string, err error) {
+	path, uid, gid, err := findPeer("sshd", sshAccount)
+	if err != nil {
+		return nil, "", err
+	}
+	s = &openssh{folder: filepath.Join(b.files, "openssh")}
+	defer func() {
+		if err != nil {
+			s.stop()
+			s = nil
+		}
+	}()
+	dir := filepath.Join(b.dir, "openssh")
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(s.folder, 0o755), os.Chown(s.folder, uid, gid)); err != nil {
+		return s, "", err
+	}
+	if s.madeEmpty = os.Mkdir(sshEmptyFolder, 0o755) == nil; s.madeEmpty {
+		_ = os.Chmod(sshEmptyFolder, 0o755) // whatever the umask
+	}
+	if s.addr, err = freeAddress(); err != nil {
+		return s, "", err
+	}
+	if err := s.configure(dir, b.key.PublicKey()); err != nil {
+		return s, "", err
+	}
+	if s.running, err = startGroup("openssh", exec.Command(path, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))); err != nil {
+		return s, "", err
+	}
+	version = "OpenSSH"
+	for word := range strings.FieldsSeq(firstLine(path, "-V") + " " + firstLine("ssh", "-V")) {
+		if strings.HasPrefix(word, "OpenSSH_") { // only newer ones of sshd know -V
+			version = strings.TrimSuffix(word, ",")
+			break
+		}
+	}
+	return s, version + ", internal-sftp", waitFor(ctx, s.running, s.addr)
+}
+
+// configure writes the host key, the authorized key and sshd_config(5). Nothing
+// is left on that costs time at login and that the gateway does not do.
+func (s *openssh) configure(dir string, key ssh.PublicKey) error {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	block, err := ssh.MarshalPrivateKey(private, "bench")
+	if err != nil {
+		return err
+	}
+	host, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		return err
+	}
+	config := fmt.Sprintf(`ListenAddress %s
+Port %s
+HostKey %s
+AuthorizedKeysFile %s
+Subsystem sftp internal-sftp -d %s
+AllowUsers %s
+PidFile none
+UsePAM no
+UseDNS no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+LogLevel ERROR
+MaxStartups 4096
+`, host, port, filepath.Join(dir, "host_key"), filepath.Join(dir, "authorized_keys"), s.folder, sshAccount)
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "host_key"), pem.EncodeToMemory(block), 0o600),
+		os.WriteFile(filepath.Join(dir, "authorized_keys"), ssh.MarshalAuthorizedKey(key), 0o644),
+		os.WriteFile(filepath.Join(dir, "sshd_config"), []byte(config), 0o644))
+}
+
+func (s *openssh) stop() {
+	if s.running != nil {
+		s.running.stop()
+	}
+	if s.madeEmpty {
+		_ = os.Remove(sshEmptyFolder)
+	}
+}
