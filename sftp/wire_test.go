@@ -1,6 +1,7 @@
 package sftp
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"gateway/session"
 )
@@ -119,26 +122,49 @@ func TestWireCloseIsBounded(t *testing.T) {
 	})
 }
 
-// A client that asks for much and lets nothing be sent is idle: it does not
-// answer, and is cut off.
+// A client that asks for much and gives no room for the answers is idle,
+// although it answers keepalives, and is cut off.
 func TestClientThatNeverReads(t *testing.T) {
 	t.Parallel()
-	f := start(t, nil, func(c *Config) { c.IdleTimeout = 300 * time.Millisecond })
-	if err := os.WriteFile(f.fs.dir+"/big", make([]byte, 8<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l := f.light(t)
-	handle := l.open(t, "big", 1)
-	// Nobody reads l.out, so that the window of the channel is never widened.
-	var ask []byte
-	for i := range 100_000 {
-		ask = append(ask, send(5, i, handle, int64(i%256)*benchBlock, benchBlock)...)
-	}
-	go l.in.Write(ask) // fails when the connection ends
-	if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
-		t.Errorf("connection ended by %q, want %q", e.Reason, session.ErrIdle)
-	}
-	_ = l.conn.Wait()
+	synctest.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		f := startOn(t, ln, nil, nil)
+		if err := os.WriteFile(f.fs.dir+"/big", make([]byte, 8<<20), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		conn, requests := f.logIn(t, ln.dial(t))
+		began := time.Now()
+		go ssh.DiscardRequests(requests)
+		ch, more, err := conn.OpenChannel("session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go ssh.DiscardRequests(more)
+		if ok, err := ch.SendRequest("subsystem", true, ssh.Marshal(struct{ Name string }{"sftp"})); !ok || err != nil {
+			t.Fatalf("subsystem: %v, %v", ok, err)
+		}
+		l := &light{in: ch, out: bufio.NewReader(ch)}
+		l.send(t, send(1, 3))
+		l.answer(t)
+		handle := l.open(t, "big", 1)
+		// Nobody reads ch any more, so that its window is never widened.
+		var ask []byte
+		for i := range 100_000 {
+			ask = append(ask, send(5, i, handle, int64(i%256)*benchBlock, benchBlock)...)
+		}
+		failed := make(chan error)
+		go func() { _, err := ch.Write(ask); failed <- err }()
+		_ = conn.Wait()
+		if took := time.Since(began); took != defaultIdleTimeout {
+			t.Errorf("cut off after %v, want %v", took, defaultIdleTimeout)
+		}
+		if err := <-failed; err == nil {
+			t.Error("100000 requests were taken")
+		}
+		if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
+			t.Errorf("connection ended by %q, want %q", e.Reason, session.ErrIdle)
+		}
+	})
 }
 
 // A client that asks for all of a file before it reads anything is served, as
