@@ -3,6 +3,7 @@ package sftp
 import (
 	"context"
 	"io"
+	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -50,9 +51,10 @@ func (c *conn) subsystem(ctx context.Context, ch ssh.Channel) {
 		exit(ch, 1)
 		return
 	}
-	(&files{
-		ctx: ctx, tree: tree, busy: &c.busy, session: c.session, panicked: c.panicked, order: newOrder(ch),
-	}).serve()
+	f := newFiles(ctx, c.session, tree, &c.busy, c.server.pool, ch)
+	f.panicked = c.panicked
+	f.linkFirst = strings.HasPrefix(string(c.t.ClientVersion()), "SSH-2.0-WinSCP_")
+	f.serve()
 	exit(ch, 0)
 }
 

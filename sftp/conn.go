@@ -3,6 +3,7 @@ package sftp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -71,6 +72,9 @@ func (c *conn) serve(ctx context.Context, draining <-chan struct{}) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.cause == nil && c.wire.stalled.Load() {
+		return fmt.Errorf("peer does not read: %w", session.ErrIdle)
+	}
 	return c.cause
 }
 

@@ -2,99 +2,167 @@ package sftp
 
 import (
 	"context"
-	"io/fs"
+	"encoding/binary"
+	"io"
 	"iter"
-	"sync"
+	"strconv"
 	"time"
 
 	"gateway/session"
 	"gateway/storage"
 )
 
-// maxNames is the most bytes of names in one answer to SSH_FXP_READDIR; sshfs
-// gives up at 128 KiB, and each name is sent twice, with its attributes.
-const maxNames = 16 << 10
-
 // folder is a folder open for listing.
 type folder struct {
-	files *files
-	mu    sync.Mutex
 	next  func() (storage.Info, error, bool)
 	stop  func()
-	err   error // the listing failed
+	ahead *storage.Info // came, and did not fit into the last answer
+	err   error         // the listing ended
 }
 
-// list opens a folder.
-func (f *files) list(name string) (*folder, error) {
-	if !f.busy.opened() {
-		return nil, session.ErrShutdown
+// opendir answers SSH_FXP_OPENDIR (section 6.7).
+func (f *files) opendir(r *request) error {
+	if f.handles.folders >= maxFolders {
+		return session.ErrTooMany
 	}
-	f.mu.Lock()
-	full := f.folders >= maxFolders
-	if !full {
-		f.folders++
-	}
-	f.mu.Unlock()
-	if full {
-		f.busy.closed()
-		return nil, session.ErrTooMany
-	}
-	seq, err := f.tree.List(f.ctx, name)
-	if err != nil {
-		f.closedFolder()
-		return nil, err
-	}
-	d := &folder{files: f}
-	d.next, d.stop = iter.Pull2(seq)
-	return d, nil
-}
-
-func (f *files) closedFolder() {
-	f.mu.Lock()
-	f.folders--
-	f.mu.Unlock()
-	f.busy.closed()
-}
-
-// read returns the next entries, at most limit; none at the end.
-func (d *folder) read(limit int) ([]fs.FileInfo, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var list []fs.FileInfo
-	for size := 0; d.err == nil && len(list) < limit && size < maxNames; {
-		info, err, more := d.next()
-		if !more {
-			break
-		}
+	return f.opened(func() (handle, error) {
+		seq, err := f.tree.List(f.ctx, r.path)
 		if err != nil {
-			d.err = err
-			break
+			return nil, err
 		}
-		list = append(list, entry{info})
-		size += len(info.Name)
-	}
-	if len(list) == 0 {
-		return nil, d.err
-	}
-	return list, nil
-}
-
-// Close ends the listing, once.
-func (d *folder) Close() error {
-	defer d.files.closedFolder()
-	return d.files.close(func(context.Context) error {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.stop()
-		return nil
+		d := &folder{}
+		d.next, d.stop = iter.Pull2(seq)
+		return d, nil
 	})
 }
 
-// entry is a file as the request server wants it described.
-type entry struct{ storage.Info }
+// readdir answers SSH_FXP_READDIR with as many entries as fit into maxNames.
+func (f *files) readdir(r *request) error {
+	_, h := f.handles.get(r.handle)
+	d, ok := h.(*folder)
+	if !ok {
+		return errHandle
+	}
+	owner, now := f.session.Identity().User, time.Now()
+	b := begin(f.out.free(), typeName, f.id)
+	count := len(b)
+	b = binary.BigEndian.AppendUint32(b, 0)
+	names := uint32(0)
+	for {
+		info, err := d.entry()
+		if err != nil {
+			if names == 0 {
+				return err
+			}
+			break // told the next time
+		}
+		if len(b)+entrySize(info.Name, owner) > maxNames && names > 0 {
+			d.ahead = &info
+			break
+		}
+		b = appendString(b, info.Name)
+		b = appendLongName(b, info, owner, now)
+		b = appendAttrs(b, info)
+		names++
+	}
+	binary.BigEndian.PutUint32(b[count:], names)
+	f.reply(b)
+	return nil
+}
 
-func (e entry) Name() string       { return e.Info.Name }
-func (e entry) Size() int64        { return e.Info.Size }
-func (e entry) Mode() fs.FileMode  { return e.Info.Mode }
-func (e entry) ModTime() time.Time { return e.Info.ModTime }
-func (e entry) Sys() any           { return nil }
+// entry returns the next entry; io.EOF after the last.
+func (d *folder) entry() (storage.Info, error) {
+	if d.ahead != nil {
+		info := *d.ahead
+		d.ahead = nil
+		return info, nil
+	}
+	if d.err != nil {
+		return storage.Info{}, d.err
+	}
+	info, err, more := d.next()
+	if !more {
+		err = io.EOF
+	}
+	d.err = err
+	return info, err
+}
+
+// close ends the listing.
+func (d *folder) close(context.Context, error) error {
+	d.stop()
+	return nil
+}
+
+// fixedEntry is the most bytes of an entry but for the names in it.
+const fixedEntry = 160
+
+func entrySize(name, owner string) int { return fixedEntry + 2*len(name) + 2*len(owner) }
+
+const (
+	// halfYear is the age from which a listing shows the year and not the hour.
+	halfYear   = 182 * 24 * time.Hour
+	recentTime = "Jan _2 15:04"
+	oldTime    = "Jan _2  2006"
+)
+
+// appendLongName appends the line for people (section 7), as ls -l writes it.
+// Everything in the tree is the account's own.
+func appendLongName(b []byte, info storage.Info, owner string, now time.Time) []byte {
+	at := len(b)
+	b = append(b, 0, 0, 0, 0)
+	b = appendMode(b, wireMode(info.Mode))
+	b = padLeft(append(b, ' '), strconv.FormatUint(max(info.Links, 1), 10), 4)
+	b = padRight(append(b, ' '), owner, 8)
+	b = padRight(append(b, ' '), owner, 8)
+	b = padLeft(append(b, ' '), strconv.FormatInt(info.Size, 10), 8)
+	layout := recentTime
+	if age := now.Sub(info.ModTime); age > halfYear || age < -time.Hour {
+		layout = oldTime
+	}
+	b = info.ModTime.UTC().AppendFormat(append(b, ' '), layout)
+	b = append(append(b, ' '), info.Name...)
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
+	return b
+}
+
+func appendMode(b []byte, mode uint32) []byte {
+	letter := byte('-')
+	switch mode &^ 0o7777 {
+	case modeFolder:
+		letter = 'd'
+	case modeLink:
+		letter = 'l'
+	case modeFIFO:
+		letter = 'p'
+	case modeSocket:
+		letter = 's'
+	case modeBlock:
+		letter = 'b'
+	case modeChar:
+		letter = 'c'
+	}
+	b = append(b, letter)
+	for i, c := range []byte("rwxrwxrwx") {
+		if mode&(0o400>>i) == 0 {
+			c = '-'
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+func padLeft(b []byte, s string, width int) []byte {
+	for range width - len(s) {
+		b = append(b, ' ')
+	}
+	return append(b, s...)
+}
+
+func padRight(b []byte, s string, width int) []byte {
+	b = append(b, s...)
+	for range width - len(s) {
+		b = append(b, ' ')
+	}
+	return b
+}

@@ -79,7 +79,7 @@ func (l *login) run(ctx context.Context) (transport, error) {
 		case <-over:
 			return
 		}
-		_ = l.wire.Close()
+		l.wire.cut()
 	}()
 	defer func() {
 		close(over)

@@ -67,6 +67,7 @@ const (
 type Server struct {
 	cfg  Config
 	base listener.Server
+	pool *buffers
 	keys atomic.Pointer[[]ssh.Signer]
 	err  error // what is wrong with cfg; Serve returns it
 }
@@ -80,7 +81,7 @@ func New(cfg Config) *Server {
 	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, defaultMaxSessions)
 	cfg.ServerVersion = cmp.Or(cfg.ServerVersion, defaultServerVersion)
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
-	s := &Server{cfg: cfg}
+	s := &Server{cfg: cfg, pool: newBuffers()}
 	s.base = listener.Server{
 		Gate: cfg.Gate, Name: cfg.Name, Protocol: session.SFTP,
 		Refuse: refuse, Handle: s.handle, Log: cfg.Log,
@@ -153,7 +154,8 @@ func refuse(c net.Conn, cause error) {
 // handle serves one connection: the login within its grace time, then the
 // channels.
 func (s *Server) handle(ctx context.Context, lc *listener.Conn, a *session.Attempt) error {
-	w := &wire{Conn: lc}
+	w := newWire(lc, s.pool)
+	defer w.Close()
 	l := &login{server: s, attempt: a, wire: w, draining: lc.Draining()}
 	t, err := l.run(ctx)
 	if err != nil || l.session == nil {

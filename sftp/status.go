@@ -18,6 +18,8 @@ func (s status) Error() string { return s.text }
 
 // Codes of SSH_FXP_STATUS.
 const (
+	codeOK               = 0
+	codeEOF              = 1
 	codeNoSuchFile       = 2
 	codePermissionDenied = 3
 	codeFailure          = 4
@@ -26,7 +28,8 @@ const (
 )
 
 // statusTable turns the kinds of error into answers; the first that matches
-// counts. Version 3 knows few codes, so that most are told apart by their text.
+// counts. Version 3 knows few codes, so that most are told apart by their text;
+// which code it is follows OpenSSH.
 func statusTable() []struct {
 	kind   error
 	answer status
@@ -39,14 +42,14 @@ func statusTable() []struct {
 		{session.ErrNotDirectory, status{codeNoSuchFile, "Not a directory"}},
 		{session.ErrDenied, status{codePermissionDenied, "Permission denied"}},
 		{session.ErrUnsupported, status{codeUnsupported, "Operation unsupported"}},
-		{session.ErrName, status{codeFailure, "Name not allowed"}},
+		{session.ErrName, status{codeBadMessage, "Name not allowed"}},
 		{session.ErrExist, status{codeFailure, "File exists"}},
 		{session.ErrIsDirectory, status{codeFailure, "Is a directory"}},
 		{session.ErrNotEmpty, status{codeFailure, "Directory not empty"}},
 		{session.ErrQuota, status{codeFailure, "Over quota"}},
 		{session.ErrNoSpace, status{codeFailure, "No space left"}},
 		{session.ErrBusy, status{codeFailure, "File is in use"}},
-		{session.ErrRange, status{codeFailure, "Offset out of range"}},
+		{session.ErrRange, status{codeBadMessage, "Offset out of range"}},
 		{session.ErrTooMany, status{codeFailure, "Too many open files"}},
 		{session.ErrUnavailable, status{codeFailure, "Temporarily unavailable"}},
 		{session.ErrShutdown, status{codeFailure, "Shutting down"}},
@@ -54,10 +57,13 @@ func statusTable() []struct {
 	}
 }
 
-// answer is what the peer is told of err. Nil and io.EOF stay what they are.
-func answer(err error) error {
-	if err == nil || err == io.EOF {
-		return err
+// answer is what the peer is told of err.
+func answer(err error) status {
+	switch err {
+	case nil:
+		return status{codeOK, "Success"}
+	case io.EOF:
+		return status{codeEOF, "End of file"}
 	}
 	if s, ok := errors.AsType[status](err); ok {
 		return s

@@ -3,8 +3,18 @@ package sftp
 import (
 	"errors"
 	"net"
+	"os"
+	"sync"
 	"sync/atomic"
 	"time"
+)
+
+const (
+	// flushTimeout is how long the peer may take for what is written at once, at most
+	// blockSize: one that takes longer does not read.
+	flushTimeout = 2 * time.Minute
+	// closeTimeout is how long Close waits for the peer to take what was written.
+	closeTimeout = time.Second
 )
 
 // protocolVersion is how a client must begin (RFC 4253, section 4.2). The library
@@ -14,15 +24,36 @@ const protocolVersion = "SSH-2.0-"
 // errNotSSH is a peer that speaks something else.
 var errNotSSH = errors.New("peer does not speak SSH 2.0")
 
-// wire is the connection under SSH. It remembers when the peer was last heard
-// and whether the network ended it. RemoteAddr stays a *net.TCPAddr, which the
-// library asks for where an address restricts a key.
+// wire is the connection under SSH. The library writes each packet by several
+// small writes; wire takes them into a buffer, and a goroutine that runs only
+// while there is something to write sends whatever has come together, so that
+// encryption and the kernel's copy overlap and no byte waits for others. At most
+// two blocks are held; a Write that finds no room waits.
+//
+// It remembers when the peer was last heard and whether the network ended it.
+// RemoteAddr stays a *net.TCPAddr, which the library asks for where an address
+// restricts a key.
 type wire struct {
 	net.Conn
-	heard atomic.Int64 // when bytes last came, in Unix nanoseconds; 0 before the first
-	lost  atomic.Bool  // reading or writing failed, or the peer hung up
+	pool *buffers
 
-	greeted int // bytes of protocolVersion that have come; for Read only
+	heard   atomic.Int64 // when bytes last came, in Unix nanoseconds; 0 before the first
+	lost    atomic.Bool  // reading or writing failed, or the peer hung up
+	stalled atomic.Bool  // the peer did not read for flushTimeout
+	greeted int          // bytes of protocolVersion that have come; for Read only
+
+	mu       sync.Mutex
+	changed  sync.Cond // there is room, or the flusher ended
+	waiting  outgoing  // written by the library, not yet being sent
+	flushing bool      // the flusher runs
+	closed   bool
+	err      error // writing failed for good
+}
+
+func newWire(c net.Conn, pool *buffers) *wire {
+	w := &wire{Conn: c, pool: pool}
+	w.changed.L = &w.mu
+	return w
 }
 
 func (w *wire) Read(p []byte) (int, error) {
@@ -47,12 +78,86 @@ func (w *wire) greet(p []byte) bool {
 	return string(p) == want[:len(p)]
 }
 
+// Write takes p to be sent. An error of sending is that of all writes that come
+// later.
 func (w *wire) Write(p []byte) (int, error) {
-	n, err := w.Conn.Write(p)
-	if err != nil {
-		w.lost.Store(true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	taken := 0
+	for taken < len(p) {
+		switch {
+		case w.err != nil:
+			return taken, w.err
+		case w.closed:
+			return taken, net.ErrClosed
+		}
+		n := w.waiting.add(w.pool, p[taken:])
+		if n == 0 {
+			w.changed.Wait()
+			continue
+		}
+		taken += n
+		if !w.flushing {
+			w.flushing = true
+			go w.flush()
+		}
 	}
-	return n, err
+	return taken, nil
+}
+
+// flush sends until there is nothing to send.
+func (w *wire) flush() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for w.err == nil && w.waiting.len() > 0 {
+		out := w.waiting
+		w.waiting = outgoing{}
+		if !w.closed {
+			_ = w.Conn.SetWriteDeadline(time.Now().Add(flushTimeout))
+		}
+		w.changed.Broadcast()
+		w.mu.Unlock()
+		_, err := w.Conn.Write(out.bytes())
+		out.release(w.pool)
+		if err != nil {
+			w.lost.Store(true)
+			_ = w.Conn.Close() // so that reading ends, too
+		}
+		w.mu.Lock()
+		if err != nil {
+			w.stalled.Store(!w.closed && errors.Is(err, os.ErrDeadlineExceeded))
+			w.err = err
+		}
+	}
+	w.waiting.release(w.pool)
+	w.waiting = outgoing{}
+	w.flushing = false
+	w.changed.Broadcast()
+}
+
+// Close sends what was written, if the peer takes it within closeTimeout, and
+// closes the connection. It may be called more than once, by any goroutine; each
+// returns when nothing is left running.
+func (w *wire) Close() error { return w.close(closeTimeout) }
+
+// cut is Close for a peer to whom nothing is left to say.
+func (w *wire) cut() { _ = w.close(0) }
+
+func (w *wire) close(within time.Duration) error {
+	w.mu.Lock()
+	if !w.closed || within == 0 {
+		w.closed = true
+		_ = w.Conn.SetWriteDeadline(time.Now().Add(within))
+	}
+	w.changed.Broadcast()
+	for w.flushing {
+		w.changed.Wait()
+	}
+	w.mu.Unlock()
+	if err := w.Conn.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 // lastHeard is when bytes last came; the zero time before the first.
@@ -61,4 +166,54 @@ func (w *wire) lastHeard() time.Time {
 		return time.Unix(0, heard)
 	}
 	return time.Time{}
+}
+
+// outgoing is what waits to be sent: in a small buffer as long as it fits, for
+// most of what is said outside of transfers is short.
+type outgoing struct {
+	n     int
+	small *smallBlock
+	large *block
+}
+
+func (o *outgoing) len() int { return o.n }
+
+func (o *outgoing) bytes() []byte {
+	if o.large != nil {
+		return o.large[:o.n]
+	}
+	return o.small[:o.n]
+}
+
+// add takes as much of p as there is room for.
+func (o *outgoing) add(pool *buffers, p []byte) int {
+	switch {
+	case o.large == nil && o.n+len(p) > smallSize:
+		o.large = pool.block()
+		if o.small != nil {
+			copy(o.large[:], o.small[:o.n])
+			pool.giveSmall(o.small)
+			o.small = nil
+		}
+	case o.large == nil && o.small == nil:
+		o.small = pool.small()
+	}
+	var n int
+	if o.large != nil {
+		n = copy(o.large[o.n:], p)
+	} else {
+		n = copy(o.small[o.n:], p)
+	}
+	o.n += n
+	return n
+}
+
+func (o *outgoing) release(pool *buffers) {
+	if o.large != nil {
+		pool.giveBlock(o.large)
+	}
+	if o.small != nil {
+		pool.giveSmall(o.small)
+	}
+	*o = outgoing{}
 }

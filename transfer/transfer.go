@@ -48,6 +48,10 @@ func New(s *session.Session, tree storage.FS, limits Limits) *Files {
 	return &Files{sess: s, fs: tree, limits: limits}
 }
 
+// MaxOpen is how many files the session may have open at once, readers and
+// writers together.
+func (f *Files) MaxOpen() int { return f.limits.OpenFiles }
+
 // Close gives the tree back. Open readers and writers stay usable.
 func (f *Files) Close() error { return f.fs.Close() }
 

@@ -1,0 +1,41 @@
+package sftp
+
+import "sync"
+
+const (
+	// blockSize is the unit in which bytes go out: one answer to a READ of the longest
+	// kind, or a flush of the connection.
+	blockSize = 256 << 10
+	// inputSize holds the longest packet and as much again, so that reads stay large
+	// while a packet is still coming.
+	inputSize = 512 << 10
+	// smallSize is what a connection or subsystem with little to say makes do with.
+	smallSize = 4 << 10
+)
+
+type (
+	block      [blockSize]byte
+	inputBlock [inputSize]byte
+	smallBlock [smallSize]byte
+)
+
+// buffers are those of all connections of a server. They are taken while bytes
+// move and given back when there are none: an idle connection holds none.
+type buffers struct {
+	blocks, inputs, smalls sync.Pool
+}
+
+func newBuffers() *buffers {
+	return &buffers{
+		blocks: sync.Pool{New: func() any { return new(block) }},
+		inputs: sync.Pool{New: func() any { return new(inputBlock) }},
+		smalls: sync.Pool{New: func() any { return new(smallBlock) }},
+	}
+}
+
+func (b *buffers) block() *block           { return b.blocks.Get().(*block) }
+func (b *buffers) input() *inputBlock      { return b.inputs.Get().(*inputBlock) }
+func (b *buffers) small() *smallBlock      { return b.smalls.Get().(*smallBlock) }
+func (b *buffers) giveBlock(x *block)      { b.blocks.Put(x) }
+func (b *buffers) giveInput(x *inputBlock) { b.inputs.Put(x) }
+func (b *buffers) giveSmall(x *smallBlock) { b.smalls.Put(x) }

@@ -1,0 +1,150 @@
+package sftp
+
+import (
+	"encoding/binary"
+	"io/fs"
+	"strings"
+
+	"gateway/session"
+	"gateway/storage"
+	"gateway/transfer"
+)
+
+// extension is a request beyond version 3, of OpenSSH's PROTOCOL, section 4,
+// where its name says so.
+type extension struct {
+	name, version string
+	operation
+}
+
+// extensions are those that SSH_FXP_VERSION announces.
+func extensions() []extension {
+	return []extension{
+		{"posix-rename@openssh.com", "1", operation{shape: "pt", run: (*files).posixRename}},
+		{"statvfs@openssh.com", "2", operation{shape: "p", run: (*files).statvfs}},
+		{"fstatvfs@openssh.com", "2", operation{shape: "h", run: (*files).fstatvfs}},
+		{"hardlink@openssh.com", "1", operation{shape: "pt", run: (*files).hardlink}},
+		{"fsync@openssh.com", "1", operation{shape: "h", run: (*files).fsync}},
+		{"lsetstat@openssh.com", "1", operation{shape: "pa", run: (*files).lsetstat}},
+		{"limits@openssh.com", "1", operation{run: (*files).limits}},
+		{"expand-path@openssh.com", "1", operation{shape: "p", run: (*files).expandPath}},
+		{"home-directory", "1", operation{shape: "p", run: (*files).homeDirectory}},
+	}
+}
+
+func extensionOf(name string) operation {
+	for _, e := range extensions() {
+		if e.name == name {
+			return e.operation
+		}
+	}
+	return operation{}
+}
+
+// posixRename replaces what is at the new name.
+func (f *files) posixRename(r *request) error {
+	return f.tree.Rename(f.ctx, r.path, r.target, true)
+}
+
+func (f *files) hardlink(r *request) error { return f.tree.Link(f.ctx, r.path, r.target) }
+
+// fsync puts what was written on stable storage, still unseen.
+func (f *files) fsync(r *request) error {
+	open, err := f.file(r)
+	if err != nil {
+		return err
+	}
+	return open.sync()
+}
+
+// lsetstat is SETSTAT without following a link; attributes of a link itself
+// cannot be changed.
+func (f *files) lsetstat(r *request) error {
+	attr, err := r.attrs.change()
+	if err != nil {
+		return err
+	}
+	info, err := f.tree.Lstat(f.ctx, r.path)
+	switch {
+	case err != nil:
+		return err
+	case info.Mode&fs.ModeSymlink != 0:
+		return session.ErrUnsupported
+	}
+	return f.tree.SetAttr(f.ctx, r.path, attr)
+}
+
+const (
+	// spaceUnit is the unit in which statvfs counts.
+	spaceUnit = 4096
+	// maxName is the longest part of a path.
+	maxName = 255
+)
+
+// statvfs says how much room there is; it is the same everywhere in the tree.
+func (f *files) statvfs(r *request) error {
+	if _, err := transfer.Resolve("/", r.path); err != nil {
+		return err
+	}
+	return f.space(f.tree.Space(f.ctx))
+}
+
+func (f *files) fstatvfs(r *request) error {
+	if _, h := f.handles.get(r.handle); h == nil {
+		return errHandle
+	}
+	return f.space(f.tree.Space(f.ctx))
+}
+
+func (f *files) space(s storage.Space, err error) error {
+	if err != nil {
+		return err
+	}
+	b := begin(f.out.free(), typeExtendedReply, f.id)
+	for _, v := range []uint64{
+		spaceUnit, spaceUnit, s.Total / spaceUnit, s.Free / spaceUnit, s.Available / spaceUnit,
+		s.Files, s.FilesFree, s.FilesFree, 0, 0, maxName,
+	} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	f.reply(b)
+	return nil
+}
+
+// limits tells the longest packet, read and write, and how many files may be
+// open.
+func (f *files) limits(*request) error {
+	b := begin(f.out.free(), typeExtendedReply, f.id)
+	for _, v := range []uint64{maxPacket, maxData, maxData, uint64(f.tree.MaxOpen())} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	f.reply(b)
+	return nil
+}
+
+// expandPath is REALPATH with ~ for home, which is the root of the tree.
+func (f *files) expandPath(r *request) error {
+	name := r.path
+	if rest, ok := strings.CutPrefix(name, "~"); ok {
+		user, rest, _ := strings.Cut(rest, "/")
+		if !f.own(user) {
+			return errNobody
+		}
+		name = "/" + rest
+	}
+	return f.realpath(&request{path: name})
+}
+
+// homeDirectory is where an account's home is: its root.
+func (f *files) homeDirectory(r *request) error {
+	if !f.own(r.path) {
+		return errNobody
+	}
+	f.name("/")
+	return nil
+}
+
+// errNobody is the home of somebody else, of whom nothing is told.
+var errNobody = status{codeFailure, "No such user"}
+
+func (f *files) own(user string) bool { return user == "" || user == f.session.Identity().User }
