@@ -36,23 +36,23 @@ func TestDemo(t *testing.T) {
 		record <- string(rest)
 	}()
 	folder := regexp.MustCompile(`\S+/gateway-demo-\d+`).FindString(commands["SFTP with the key"])
-	for what, want := range map[string]struct {
-		text   string
-		status int
+	for _, want := range []struct {
+		what, text string
+		status     int
 	}{
-		"SFTP with the key":                                            {"Connected to 127.0.0.1", 0},
-		"FTPS: send a file, by AUTH TLS":                               {"", 0},
-		"FTPS: list, TLS from the first byte":                          {"", 0},
-		"Plain FTP: refused with 530 before the password is asked for": {"< 530 Use AUTH TLS, or SFTP", 67},
-		"Plain FTP of the old device: let in, and recorded as exposed": {"", 0},
-		"Mail on 587, by STARTTLS":                                     {"250 2.0.0 Queued as", 0},
-		"Mail on 465, TLS from the first byte":                         {"250 2.0.0 Queued as", 0},
-		"The record":                                                   {"login", 0},
-		"Why is alice refused in clear?":                               {`by       require "encrypted-login"`, 0},
+		{"SFTP with the key", "Connected to 127.0.0.1", 0},
+		{"FTPS: send a file, by AUTH TLS", "", 0},
+		{"FTPS: list, TLS from the first byte", "", 0},
+		{"Plain FTP: refused with 530 before the password is asked for", "< 530 Use AUTH TLS, or SFTP", 67},
+		{"Plain FTP of the old device: let in, and recorded as exposed", "", 0},
+		{"Mail on 587, by STARTTLS", "250 2.0.0 Queued as", 0},
+		{"Mail on 465, TLS from the first byte", "250 2.0.0 Queued as", 0},
+		{"The record", "login", 0},
+		{"Why is alice refused in clear?", `by       require "encrypted-login"`, 0},
 	} {
-		command := commands[what]
+		command := commands[want.what]
 		if command == "" {
-			t.Errorf("no command for %q among %q", what, commands)
+			t.Errorf("no command for %q among %q", want.what, commands)
 			continue
 		}
 		if _, err := exec.LookPath(strings.Fields(command)[0]); err != nil {
@@ -61,7 +61,7 @@ func TestDemo(t *testing.T) {
 		}
 		got, status := client(t, "bye\n", "bash", "-c", command)
 		if status != want.status || !strings.Contains(got, want.text) || strings.Contains(got, "PASS ") {
-			t.Errorf("%s\n%s\nexit status %d, want %d and %q:\n%s", what, command, status, want.status, want.text, got)
+			t.Errorf("%s\n%s\nexit status %d, want %d and %q:\n%s", want.what, command, status, want.status, want.text, got)
 		}
 	}
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
