@@ -72,6 +72,9 @@ say "gofmt"
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { echo "run gofmt -w on:"; echo "$unformatted"; exit 1; }
 
+say "go.mod"
+go mod tidy -diff
+
 say "go vet"
 go vet ./...
 
