@@ -76,7 +76,7 @@ func play(t *testing.T, text string, cfg ftp.Config) {
 		case "+":
 			c.send(unescape(t, rest))
 		case "S:":
-			if got := c.line(); !matches(rest, got) {
+			if got := c.line(); !sessiontest.Like(got, rest) {
 				t.Fatalf("line %d: got %q, want %q", i+1, got, rest)
 			}
 		case "TLS":

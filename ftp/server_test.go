@@ -136,7 +136,7 @@ func (c *client) reply() string {
 func (c *client) expect(pattern string) string {
 	c.t.Helper()
 	got := c.reply()
-	if !matches(pattern, got) {
+	if !sessiontest.Like(got, pattern) {
 		c.t.Fatalf("got %q, want %q", got, pattern)
 	}
 	return got
@@ -146,7 +146,7 @@ func (c *client) do(command, pattern string) string {
 	c.t.Helper()
 	c.send(command + "\r\n")
 	got := c.reply()
-	if !matches(pattern, got) {
+	if !sessiontest.Like(got, pattern) {
 		c.t.Fatalf("%s: got %q, want %q", command, got, pattern)
 	}
 	return got
@@ -239,26 +239,6 @@ func (c *client) closed() {
 	if got := c.line(); got != "EOF" {
 		c.t.Fatalf("got %q, want the connection closed", got)
 	}
-}
-
-// matches compares with "*" for anything.
-func matches(pattern, s string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == s
-	}
-	if !strings.HasPrefix(s, parts[0]) {
-		return false
-	}
-	s = s[len(parts[0]):]
-	for _, part := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(part):]
-	}
-	return strings.HasSuffix(s, parts[len(parts)-1])
 }
 
 // serverTLS is a fresh self-signed certificate.

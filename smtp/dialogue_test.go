@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gateway/session"
+	"gateway/session/sessiontest"
 )
 
 // TestDialogues plays testdata/dialogue/*.txt. A file is a test and documentation:
@@ -107,7 +108,7 @@ func converse(t *testing.T, p *peer, lines []string) {
 		case strings.HasPrefix(line, "S: "):
 			flush()
 			got, err := p.r.ReadString('\n')
-			if err != nil || !like(strings.TrimSuffix(got, "\r\n"), line[3:]) {
+			if err != nil || !sessiontest.Like(strings.TrimSuffix(got, "\r\n"), line[3:]) {
 				t.Fatalf("line %d: got %q %v, want %q", i+1, got, err, line[3:])
 			}
 		case line == "TLS":
@@ -134,30 +135,10 @@ func checkMail(t *testing.T, mails []mailed, want []string) {
 	}
 	got := strings.Split(strings.TrimSuffix(mails[len(mails)-1].content, "\r\n"), "\r\n")
 	for i := range max(len(got), len(want)) {
-		if i >= len(got) || i >= len(want) || !like(got[i], want[i]) {
+		if i >= len(got) || i >= len(want) || !sessiontest.Like(got[i], want[i]) {
 			t.Fatalf("message line %d:\n got %q\nwant %q", i+1, got, want)
 		}
 	}
-}
-
-// like compares with a pattern in which * stands for anything.
-func like(s, pattern string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return s == pattern
-	}
-	if !strings.HasPrefix(s, parts[0]) {
-		return false
-	}
-	s = s[len(parts[0]):]
-	for _, part := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(part):]
-	}
-	return strings.HasSuffix(s, parts[len(parts)-1])
 }
 
 // eventually waits for something that another goroutine does.

@@ -8,6 +8,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync"
 
@@ -103,6 +104,10 @@ func (f *Files) Lstat(ctx context.Context, name string) (info storage.Info, err 
 	return info, err
 }
 
+// errCutListing is a listing whose reader stopped before its end, such as one
+// whose data connection never came or broke.
+var errCutListing = errors.New("not listed to the end")
+
 // List yields what is in the folder name. Whether that is allowed and possible
 // is known when List returns; an error later ends the sequence. The sequence must
 // be run, once: the record of the listing is written at its end.
@@ -127,7 +132,10 @@ func (f *Files) List(ctx context.Context, name string) (iter.Seq2[storage.Info, 
 		defer func() { _ = op.End(ctx, failed) }()
 		for info, err := range f.fs.List(ctx, tree) {
 			failed = err
-			if !yield(info, err) || err != nil {
+			if !yield(info, err) && err == nil {
+				failed = errCutListing
+			}
+			if failed != nil {
 				return
 			}
 		}

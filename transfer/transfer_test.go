@@ -429,5 +429,5 @@ func TestList(t *testing.T) {
 	if _, err := read(9); !errors.Is(err, session.ErrNotExist) {
 		t.Errorf("of nothing: got %v", err)
 	}
-	wantRecord(t, core, "list done /d  0", "list done /d  0", "list failed /d  0", "list failed /d  0", "list failed /d  0")
+	wantRecord(t, core, "list done /d  0", "list failed /d  0", "list failed /d  0", "list failed /d  0", "list failed /d  0")
 }

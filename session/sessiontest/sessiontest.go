@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -333,4 +334,25 @@ func (c *Core) Connect(t testing.TB, p session.Protocol, kind session.ChannelKin
 // String describes an event for failure messages.
 func String(e session.Event) string {
 	return fmt.Sprintf("%s %s user=%q reason=%q verb=%s path=%q", e.Event, e.Outcome, e.User, e.Reason, e.Verb, e.Path)
+}
+
+// Like compares a line with a pattern in which "*" stands for anything, for
+// dialogues written as text.
+func Like(line, pattern string) bool {
+	parts := strings.Split(pattern, "*")
+	if len(parts) == 1 {
+		return line == pattern
+	}
+	if !strings.HasPrefix(line, parts[0]) {
+		return false
+	}
+	line = line[len(parts[0]):]
+	for _, part := range parts[1 : len(parts)-1] {
+		i := strings.Index(line, part)
+		if i < 0 {
+			return false
+		}
+		line = line[i+len(part):]
+	}
+	return strings.HasSuffix(line, parts[len(parts)-1])
 }

@@ -1,0 +1,205 @@
+package ftp_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"gateway/ftp"
+	"gateway/session/sessiontest"
+)
+
+// D1: protection is decided when the data connection opens, not when PASV came.
+func TestD01ProtectionIsDecidedLate(t *testing.T) {
+	t.Parallel()
+	f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t)})
+	f.tree.put(t, "secret", "secret content")
+	c := f.dial(t).secure().login()
+	at := c.epsv()
+	c.private()
+	raw, err := net.Dial("tcp", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	c.do("RETR secret", "150 *")
+	_ = raw.SetDeadline(time.Now().Add(5 * time.Second))
+	_, _ = io.WriteString(raw, "not a handshake")
+	got, _ := io.ReadAll(raw)
+	if bytes.Contains(got, []byte("secret")) {
+		t.Errorf("the file went out in clear: %q", got)
+	}
+	c.expect("522 *")
+}
+
+// D8, and the rule that a protected control connection moves nothing in clear.
+func TestClearDataIsRefusedUnderTLS(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{TLS: serverTLS(t)})
+	f.tree.put(t, "f", "x")
+	c := f.dial(t).secure().login()
+	c.do("EPSV", "229 *")
+	for _, command := range []string{"RETR f", "STOR g", "LIST", "MLSD", "NLST", "APPE f"} {
+		c.do(command, "522 *")
+	}
+	allow := start(t, nil, ftp.Config{TLS: serverTLS(t), AllowClearData: true})
+	allow.tree.put(t, "f", "x")
+	c = allow.dial(t).secure().login()
+	if got := c.retr("RETR f"); got != "x" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// dataTLS does the data handshake with the client's settings.
+func dataTLS(t *testing.T, raw net.Conn, cfg *tls.Config) *tls.Conn {
+	t.Helper()
+	d := tls.Client(raw, cfg)
+	if err := d.Handshake(); err != nil {
+		t.Fatalf("data handshake: %v", err)
+	}
+	return d
+}
+
+func TestBoundDataConnections(t *testing.T) {
+	t.Parallel()
+	for name, version := range map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := serverTLS(t)
+			cfg.SessionTicketsDisabled = version == tls.VersionTLS12 // must not void the binding
+			f := start(t, sessiontest.Encrypted, ftp.Config{TLS: cfg})
+			f.tree.put(t, "f", strings.Repeat("content ", 100_000))
+			limit := func(c *client) *client { c.tls.MaxVersion = version; return c }
+			c := limit(f.dial(t)).secure().login().private()
+			thief := limit(f.dial(t)).secure()
+			thief.do("NOOP", "200 *") // has read its ticket
+			c.do("TYPE I", "200 *")
+
+			for range 3 { // tickets renewed on data connections stay bound
+				raw := c.data()
+				c.do("RETR f", "150 *")
+				d := dataTLS(t, raw, c.tls)
+				got, err := io.ReadAll(d) // an error unless close_notify came
+				if err != nil || len(got) != 800_000 {
+					t.Fatalf("got %d bytes, %v", len(got), err)
+				}
+				_ = d.Close()
+				c.expect("226 *")
+			}
+			raw := c.data()
+			c.do("STOR g", "150 *")
+			d := dataTLS(t, raw, c.tls)
+			_, _ = io.WriteString(d, "up")
+			_ = d.Close()
+			c.expect("226 *")
+
+			for who, cfg := range map[string]*tls.Config{"another session's ticket": thief.tls, "no ticket": clientTLS()} {
+				raw = c.data()
+				c.do("RETR f", "150 *")
+				d = tls.Client(raw, cfg)
+				_ = d.Handshake()
+				if got, err := io.ReadAll(d); err == nil || len(got) > 0 {
+					t.Errorf("%s: got %d bytes, %v", who, len(got), err)
+				}
+				c.expect("522 *resume*")
+			}
+		})
+	}
+}
+
+func TestPreferredTakesUnboundDataConnections(t *testing.T) {
+	t.Parallel()
+	f := start(t, nil, ftp.Config{TLS: serverTLS(t), Resumption: ftp.ResumptionPreferred})
+	f.tree.put(t, "f", "x")
+	c := f.dial(t).secure().login().private()
+	raw := c.data()
+	c.do("RETR f", "150 *")
+	if got, err := io.ReadAll(dataTLS(t, raw, clientTLS())); err != nil || string(got) != "x" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_ = raw.Close()
+	c.expect("226 *")
+	if !strings.Contains(f.log.String(), "unbound data connection") {
+		t.Error("it is not in the log")
+	}
+}
+
+// D10: who showed a certificate on the control connection shows it on the data
+// connection too.
+func TestD10DataCertificateIsTheControlOne(t *testing.T) {
+	t.Parallel()
+	cfg := serverTLS(t)
+	cfg.ClientAuth = tls.RequestClientCert
+	f := start(t, nil, ftp.Config{TLS: cfg, Resumption: ftp.ResumptionPreferred})
+	f.tree.put(t, "f", "x")
+	c := f.dial(t)
+	own, other := serverTLS(t).Certificates, serverTLS(t).Certificates
+	c.tls.Certificates = own
+	c.secure().login().private()
+	for name, shown := range map[string][]tls.Certificate{"same": own, "another": other, "none": nil} {
+		settings := clientTLS()
+		settings.Certificates = shown
+		raw := c.data()
+		c.do("RETR f", "150 *")
+		got, _ := io.ReadAll(dataTLS(t, raw, settings))
+		_ = raw.Close()
+		if name == "same" {
+			c.expect("226 *")
+		} else {
+			c.expect("522 *")
+		}
+		if (string(got) == "x") != (name == "same") {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+}
+
+// The chosen settings of a listener with several names are bound as well.
+func TestBoundSettingsChosenByName(t *testing.T) {
+	t.Parallel()
+	cfg := serverTLS(t)
+	chosen := serverTLS(t)
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return chosen, nil }
+	f := start(t, nil, ftp.Config{TLS: cfg})
+	f.tree.put(t, "f", "x")
+	c := f.dial(t).secure().login().private()
+	raw := c.data()
+	c.do("RETR f", "150 *")
+	if got, err := io.ReadAll(dataTLS(t, raw, c.tls)); err != nil || string(got) != "x" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	_ = raw.Close()
+	c.expect("226 *")
+	raw = c.data()
+	c.do("RETR f", "150 *")
+	_, _ = io.ReadAll(dataTLS(t, raw, clientTLS()))
+	c.expect("522 *")
+}
+
+// D34: a bare FIN on TLS is not the end of the file.
+func TestD34TruncatedUpload(t *testing.T) {
+	t.Parallel()
+	for _, allow := range []bool{false, true} {
+		f := start(t, nil, ftp.Config{TLS: serverTLS(t), AllowTruncatedUploads: allow})
+		c := f.dial(t).secure().login().private()
+		c.do("TYPE I", "200 *")
+		raw := c.data()
+		c.do("STOR half", "150 *")
+		d := dataTLS(t, raw, c.tls)
+		_, _ = io.WriteString(d, "half a file")
+		_ = raw.(*net.TCPConn).CloseWrite()
+		if allow {
+			c.expect("226 *")
+			continue
+		}
+		c.expect("426 *close_notify*")
+		if f.tree.has("half") {
+			t.Error("the cut upload is visible")
+		}
+		c.do("SIZE half", "213 11") // resumable
+	}
+}
