@@ -46,6 +46,7 @@ func (r *record) account() session.Account {
 		Known: true, Disabled: r.info.Disabled, Generation: r.info.Changed.UnixMicro(),
 		Identity: session.Identity{
 			User: r.info.Name, Groups: r.info.Groups, Addresses: r.info.Addresses, Route: r.info.Route,
+			Access: session.FullAccess(),
 		},
 	}
 }

@@ -193,7 +193,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 		s.discard()
 		return nil, a.deny(ctx, began, verified, crossed, again, nil)
 	}
-	s.identity = verified.account.Identity
+	s.identity, s.data = verified.account.Identity, verified.verdict.Data
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
 	e.Session = s.id
 	e.Exposed = crossed == CredentialPlaintext

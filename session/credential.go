@@ -70,6 +70,8 @@ type Identity struct {
 	Addresses []string
 	// Route is where the account's mail goes; empty means the default route.
 	Route string
+	// Access is what the account may do with files.
+	Access Access
 }
 
 // Account is what is known of a name before any proof. The zero value is the

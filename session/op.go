@@ -15,6 +15,9 @@ type Op struct {
 
 	// Bytes is the content moved, set before End.
 	Bytes int64
+	// Carrier is the protection of the connection that moves the content, where that
+	// is not the session's own: an FTP data connection. Nil means the session's.
+	Carrier *Channel
 	// MessageID and QueueID complete the record of Accept.
 	MessageID, QueueID string
 }
@@ -64,5 +67,8 @@ func (o *Op) event(outcome string) Event {
 		return e
 	}
 	e.Path, e.Target, e.Bytes = a.Object, a.Target, o.Bytes
+	if o.Carrier != nil {
+		e.Channel = o.Carrier
+	}
 	return e
 }

@@ -53,6 +53,8 @@ type Verdict struct {
 	WouldRefuse []string
 	// Hint is the text for the peer, the same for every user.
 	Hint string
+	// Data is what holds for the session, of a verdict in PhaseVerified that allows.
+	Data DataRules
 }
 
 // Policy decides. Decide is a pure function of its Request. Hash identifies the

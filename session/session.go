@@ -11,8 +11,9 @@ import (
 type Session struct {
 	id       string
 	attempt  *Attempt
-	identity Identity // set before the session is granted, then constant
-	channel  Channel  // its kind only: the rest is in the login's record
+	identity Identity  // set before the session is granted, then constant
+	data     DataRules // likewise
+	channel  Channel   // its kind only: the rest is in the login's record
 	began    time.Time
 	leave    func()
 
@@ -33,6 +34,9 @@ func (s *Session) ID() string { return s.id }
 
 // Identity returns who it is.
 func (s *Session) Identity() Identity { return s.identity }
+
+// Data returns what the rules say of the session's data connections.
+func (s *Session) Data() DataRules { return s.data }
 
 // Peer returns where they are.
 func (s *Session) Peer() Peer { return s.attempt.peer }
@@ -89,7 +93,10 @@ func (s *Session) Sends(ctx context.Context, address string) error {
 
 // may decides an action by what the session's identity allows.
 func (s *Session) may(a Action) bool {
-	return a.Verb != Accept || s.identity.sends(a.Object)
+	if a.Verb == Accept {
+		return s.identity.sends(a.Object)
+	}
+	return s.identity.Access.allows(a)
 }
 
 // grant makes the session visible and reports whether it was not ended before.

@@ -41,7 +41,7 @@ func (a *Accounts) Add(user, password, key string, groups ...string) {
 	}
 	a.accounts[user] = account{
 		Account: session.Account{Known: true, Identity: session.Identity{
-			User: user, Groups: groups, Addresses: []string{user + "@example.com"},
+			User: user, Groups: groups, Addresses: []string{user + "@example.com"}, Access: session.FullAccess(),
 		}},
 		password: password, key: key,
 	}
