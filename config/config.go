@@ -69,6 +69,14 @@ type Listener struct {
 	Address  string
 	TLS      TLSMode
 
+	// Of FTP only.
+	Resumption    session.Resumption
+	PublicAddress []string // as ftp.ParsePublicAddresses reads them
+
+	// ClientCertificates is off, request or require; ClientCA a file, or "".
+	ClientCertificates string
+	ClientCA           string
+
 	at hcl.Range
 }
 
@@ -201,6 +209,16 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 		d.fault(l.at, "No TLS under SSH", "An sftp listener is protected by SSH; leave tls out.")
 	case l.Protocol == session.Submission && l.TLS == TLSNone:
 		d.fault(l.at, "Submission without TLS", "Passwords would cross in clear; set tls = \"explicit\" or \"implicit\", and let old devices in by an exemption in the policy.")
+	}
+	if _, err := ftp.ParsePublicAddresses(l.PublicAddress); err != nil {
+		d.fault(l.at, "Public addresses that contradict each other", sentence(err.Error()))
+	}
+	switch {
+	case l.Protocol == session.FTP:
+	case len(l.PublicAddress) > 0:
+		d.fault(l.at, "Public address without FTP", "public_address is what PASV tells: it belongs to an ftp listener.")
+	case l.ClientCertificates != "" && l.ClientCertificates != "off":
+		d.fault(l.at, "Client certificates without FTP", "Only ftp listeners log in by a TLS client certificate as yet; an sftp listener takes SSH keys.")
 	}
 	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
 		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"gateway/ftp"
 	"gateway/session"
 )
 
@@ -64,10 +63,14 @@ listener "in" {
 listener "old" {
   protocol = "ftp"
   address  = "[::1]:2121"
+  tls_resumption = "required"
+  public_address = ["203.0.113.7", "10.0.0.0/8=own"]
+  client_certificates = "request"
+  client_ca = "ca.pem"
 }
 ftp {
+  tls_truncation = "warn"
   passive_ports = "1024-2047"
-  data_session  = "preferred"
   idle_timeout  = "10m"
 }
 sftp { banner = file("banner") }
@@ -101,7 +104,11 @@ log { level = "debug" }
 		"second tls": {c.Listeners[1].TLS, TLSExplicit},
 		"address":    {c.Listeners[1].Address, "[::1]:2121"},
 		"passive":    {c.Passive, PortRange{1024, 2047}},
-		"resumption": {c.FTP.Resumption, ftp.ResumptionPreferred},
+		"default":    {c.Listeners[0].Resumption, session.ResumptionPreferred},
+		"resumption": {c.Listeners[1].Resumption, session.ResumptionRequired},
+		"public":     {len(c.Listeners[1].PublicAddress), 2},
+		"client ca":  {c.Listeners[1].ClientCA, filepath.Join(dir, "ca.pem")},
+		"truncation": {c.FTP.TakeTruncated, true},
 		"idle":       {c.FTP.IdleTimeout, 10 * time.Minute},
 		"banner":     {c.SFTP.Banner, "Hello."},
 		"message":    {c.SMTP.MaxMessageBytes, int64(1 << 20)},
@@ -143,8 +150,11 @@ func TestMistakes(t *testing.T) {
 		"number as text":         {minimal + "limits {\n  connections = \"many\"\n}\n", []string{"line 7", "a number is expected, not string"}},
 		"number out of range":    {minimal + "limits {\n  connections = 0\n}\n", []string{"a whole number from 1"}},
 		"fraction":               {minimal + "limits {\n  connections = 1.5\n}\n", []string{"a whole number from 1"}},
-		"text as flag":           {minimal + "ftp {\n  allow_clear_data = \"yes\"\n}\n", []string{"true or false"}},
+		"text as flag":           {minimal + "ftp {\n  convert_ascii = \"yes\"\n}\n", []string{"true or false"}},
 		"bad size":               {minimal + "smtp {\n  max_message = \"35M\"\n}\n", []string{"not a size such as"}},
+		"bad resumption":         {strings.Replace(minimal, "\":2222\"", "\":2222\"\n  tls_resumption = \"maybe\"", 1), []string{"line 5", "not one of: required, preferred, off"}},
+		"bad public address":     {strings.Replace(minimal, "\":2222\"", "\":2222\"\n  public_address = \"10.0.0.0/8=\"", 1), []string{"line 5", "neither an IPv4 address"}},
+		"public without ftp":     {strings.Replace(minimal, "\":2222\"", "\":2222\"\n  public_address = \"192.0.2.1\"", 1), []string{"line 2", "belongs to an ftp listener"}},
 		"bad ports":              {minimal + "ftp {\n  passive_ports = \"42099-42000\"\n}\n", []string{"not a range of ports"}},
 		"bad network":            {minimal + "limits {\n  trusted = [\"10.0.0.1/8\"]\n}\n", []string{"did you mean \"10.0.0.0/8\""}},
 		"bad route":              {minimal + "mail {\n  route = \"http://x\"\n}\n", []string{"line 7", "unknown scheme"}},

@@ -60,7 +60,7 @@ func (c *Config) listener(_ *decoder, at hcl.Range, name string) (section, error
 	if len(c.Listeners) == maxListeners {
 		return section{}, fmt.Errorf("there are more than %d listeners", maxListeners)
 	}
-	c.Listeners = append(c.Listeners, Listener{Name: name, TLS: TLSExplicit, at: at})
+	c.Listeners = append(c.Listeners, Listener{Name: name, TLS: TLSExplicit, Resumption: session.ResumptionPreferred, at: at})
 	l := &c.Listeners[len(c.Listeners)-1]
 	protocol := choice("protocol", (*string)(&l.Protocol), []string{"ftp", "sftp", "submission", "relay"}, "", "What the listener speaks.")
 	protocol.required = true
@@ -76,6 +76,10 @@ func (c *Config) listener(_ *decoder, at hcl.Range, name string) (section, error
 	}
 	return section{settings: []setting{
 		protocol, address,
+		parsed("tls_resumption", "required | preferred | off", &l.Resumption, session.ParseResumption, "preferred", "Of an ftp listener: whether a TLS data connection must resume the TLS session of its control connection, so that nobody else can take it over. preferred takes and records those that do not; rules can ask for more or less (docs/policy.md)."),
+		list("public_address", "address, name or NETWORK=address", &l.PublicAddress, parsePublicAddress, "the address of the control connection", "Of an ftp listener: the IPv4 address that PASV tells to clients where NAT hides the real one, or a name that has it. NETWORK=address holds for clients of that network, \"own\" as the address for the real one."),
+		choice("client_certificates", &l.ClientCertificates, []string{"off", "request", "require"}, "off", "Whether TLS clients are asked for a certificate. A user whose account has its key (gateway user key add) needs no password."),
+		file("client_ca", &l.ClientCA, "", "PEM file of the authorities that must have issued client certificates; their names are told to clients. Without it any certificate will do, since only enrolled keys log in."),
 		choice("tls", (*string)(&l.TLS), []string{"explicit", "implicit", "none"}, "explicit; none for sftp", "How the listener comes to TLS: by AUTH TLS or STARTTLS, from the first byte, or never."),
 	}}, nil
 }
@@ -85,14 +89,11 @@ const maxListeners = 64
 func (c *Config) ftp() section {
 	return section{settings: []setting{
 		parsed("passive_ports", "ports", &c.Passive, parsePorts, "42000-42099", "Ports of passive data connections; open them in the firewall."),
-		parsed("public_address", "IP address", &c.FTP.PublicAddress, netip.ParseAddr, "the address of the control connection", "Address that PASV tells to clients, where NAT hides the real one."),
-		parsed("data_session", "required | preferred | off", &c.FTP.Resumption, parseResumption, "required", "Whether a TLS data connection must resume the TLS session of its control connection, so that nobody else can take it over. Some old clients cannot: see docs/protocols/ftp.md."),
-		flag("allow_truncated_uploads", &c.FTP.AllowTruncatedUploads, "false", "Take an upload over TLS as complete although the client did not say that it was (close_notify): it cannot be told from one that was cut."),
+		parsed("tls_truncation", "refuse | warn", &c.FTP.TakeTruncated, parseTruncation, "refuse", "What becomes of an upload over TLS whose client did not say that it was complete (close_notify), so that it cannot be told from one that was cut: refused and kept to be resumed, or taken with a warning in the log."),
 		duration("data_timeout", &c.FTP.DataTimeout, "30s", "Time for a data connection to be there."),
 		duration("transfer_stall", &c.FTP.TransferStall, "60s", "Time without a byte after which a transfer is ended."),
 		size("least_rate", &c.FTP.LeastRate, "64", "Bytes a second that a transfer must move, averaged over five times transfer_stall; a slower one is ended."),
 		flag("convert_ascii", &c.FTP.ConvertASCII, "false", "Translate line ends in TYPE A, as RFC 959 has it; by default the bytes move as they are."),
-		flag("allow_clear_data", &c.FTP.AllowClearData, "false", "Let clients with an encrypted control connection move files in clear (PROT C)."),
 		duration("login_grace", &c.FTP.LoginGrace, "30s", "Time to log in."),
 		duration("idle_timeout", &c.FTP.IdleTimeout, "5m", "Silence after which a control connection without a transfer is closed (RFC 1123, section 4.1.3.2)."),
 	}}
@@ -251,16 +252,20 @@ func parseAddress(s string) (string, error) {
 	return s, nil
 }
 
-func parseResumption(s string) (ftp.Resumption, error) {
+// parsePublicAddress checks one entry; all of them are read together.
+func parsePublicAddress(s string) (string, error) {
+	_, err := ftp.ParsePublicAddresses([]string{s})
+	return s, err
+}
+
+func parseTruncation(s string) (take bool, err error) {
 	switch s {
-	case "required":
-		return ftp.ResumptionRequired, nil
-	case "preferred":
-		return ftp.ResumptionPreferred, nil
-	case "off":
-		return ftp.ResumptionOff, nil
+	case "refuse":
+		return false, nil
+	case "warn":
+		return true, nil
 	default:
-		return 0, fmt.Errorf("%q is not one of: required, preferred, off", s)
+		return false, fmt.Errorf("%q is not one of: refuse, warn", s)
 	}
 }
 

@@ -60,7 +60,7 @@ func (c *conn) goTo(to netip.AddrPort, err error) reply {
 	c.dropPort()
 	c.port = &active{
 		to:   netip.AddrPortFrom(remote, to.Port()), // with the zone that the peer has here
-		from: c.peer.Local.Addr(), below: c.peer.Local.Port() - 1,
+		from: c.local().Addr(), below: c.local().Port() - 1,
 	}
 	return reply{200, "PORT command successful."}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gateway/ftp"
+	"gateway/session"
 	"gateway/session/sessiontest"
 )
 
@@ -277,14 +278,14 @@ print("done")
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
-		mode ftp.Resumption
+		mode session.Resumption
 		how  string
 		want string
 	}{
-		{ftp.ResumptionRequired, "reuse", "done"},
-		{ftp.ResumptionRequired, "fresh", "failed:"},
-		{ftp.ResumptionPreferred, "fresh", "done"},
-		{ftp.ResumptionOff, "fresh", "done"},
+		{session.ResumptionRequired, "reuse", "done"},
+		{session.ResumptionRequired, "fresh", "failed:"},
+		{session.ResumptionPreferred, "fresh", "done"},
+		{session.ResumptionOff, "fresh", "done"},
 	} {
 		f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t), Resumption: c.mode})
 		host, port, _ := net.SplitHostPort(f.addr)

@@ -71,11 +71,11 @@ func commandTable() map[string]command {
 		"XPWD": {in: ready, run: (*conn).pwd},
 		"XMKD": {in: ready, arg: required, run: (*conn).mkd},
 		"XRMD": {in: ready, arg: required, run: (*conn).rmd},
-		// RFC 2228; CCC would give the control connection to whoever holds the wire
+		// RFC 2228
 		"AUTH": {in: always, arg: required, run: (*conn).auth},
 		"PBSZ": {in: always, arg: required, keeps: true, run: (*conn).pbszCmd},
 		"PROT": {in: always, arg: required, keeps: true, run: (*conn).prot},
-		"CCC":  {in: always, run: fixed(reply{534, "Clearing the control channel is not allowed."})},
+		"CCC":  {in: always, arg: forbidden, run: (*conn).ccc},
 		"ADAT": {in: always, run: fixed(replyNotImplemented)},
 		"MIC":  {in: always, run: fixed(replyNotImplemented)},
 		"CONF": {in: always, run: fixed(replyNotImplemented)},
@@ -137,6 +137,8 @@ func (c *conn) dispatch(ctx context.Context, verb, arg string, pipelined bool) r
 	switch {
 	case foreign(verb):
 		return c.cutOff("This is an FTP server.", "foreign protocol")
+	case verb == "CCC" && pipelined:
+		return replySequence // it was encrypted, and must not be taken for what comes in clear
 	case verb == "AUTH" && pipelined && c.tls == nil:
 		// CVE-2011-1575: what stands behind AUTH was sent in clear and would be executed
 		// as if it had been protected.
@@ -151,7 +153,7 @@ func (c *conn) dispatch(ctx context.Context, verb, arg string, pipelined bool) r
 		return reply{500, "Unknown command."}
 	case cmd.in&c.state == 0:
 		return replyNotLoggedIn
-	case cmd.arg == required && arg == "":
+	case cmd.arg == required && arg == "", cmd.arg == forbidden && arg != "":
 		return replySyntax
 	}
 	from := c.renameFrom
@@ -275,7 +277,7 @@ func (c *conn) status() reply {
 	if c.sess != nil {
 		lines = append(lines, "Logged in as "+oneLine(c.sess.Identity().User))
 	}
-	if c.tls != nil {
+	if c.secured() {
 		lines = append(lines, "Control connection is encrypted")
 	} else {
 		lines = append(lines, "Control connection is plain text")

@@ -5,28 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"gateway/session"
 	"gateway/transfer"
-)
-
-// Resumption says what a data connection over TLS must show to belong to its
-// control connection. The zero value is the safe one.
-type Resumption uint8
-
-const (
-	// ResumptionRequired: the data connection must resume the TLS session of its own
-	// control connection, else it is refused with 522. Nobody else can take or plant
-	// a file by being first at the port.
-	ResumptionRequired Resumption = iota
-	// ResumptionPreferred also takes a full handshake, if it shows the same client
-	// certificate as the control connection; each is logged. For clients that cannot
-	// resume, such as Python's ftplib without a session.
-	ResumptionPreferred
-	// ResumptionOff checks the address of the peer only.
-	ResumptionOff
 )
 
 // Config is what a Server is made of. Gate and Files must be set; the zero
@@ -39,30 +21,30 @@ type Config struct {
 	Files transfer.Opener
 
 	// TLS protects the connection. Nil means that AUTH TLS is not known. Its ALPN
-	// protocols and ticket hooks are replaced.
+	// protocols and ticket hooks are replaced. If it asks for a client certificate,
+	// a user whose account has the certificate's key logs in by it at USER (RFC 2228,
+	// section 3; RFC 4217, section 6).
 	TLS *tls.Config
 	// Implicit makes every connection begin with a TLS handshake (FTPS on port 990).
 	Implicit bool
-	// Resumption is what a protected data connection must show.
-	Resumption Resumption
-	// AllowClearData lets a client whose control connection is protected move files
-	// in clear (PROT C). By default such a transfer is answered 522.
-	AllowClearData bool
-	// AllowTruncatedUploads takes an upload over TLS as complete although the client
-	// closed without saying so (close_notify). By default it is answered 426 and kept
-	// as interrupted: it cannot be told from one that an attacker cut.
-	AllowTruncatedUploads bool
+	// Resumption is what a protected data connection must show, as far as the rules
+	// say nothing else. Unset means required. Without resumption it is answered 522.
+	Resumption session.Resumption
+	// TakeTruncated takes an upload over TLS as complete although the client closed
+	// without saying so (close_notify), and logs it. By default it is answered 426
+	// and kept as interrupted: it cannot be told from one that an attacker cut.
+	TakeTruncated bool
 
 	// Hostname is what the greeting calls the server. Empty means no name.
 	Hostname string
 	// Banner is the text of the greeting; it replaces the usual one.
 	Banner string
 	// PassivePorts are the ports for passive data connections; several servers may
-	// share one pool. Nil means any free port.
+	// share one range. Nil means any free port.
 	PassivePorts *PassivePorts
-	// PublicAddress is the IPv4 address that PASV tells, for a server behind NAT. The
-	// zero value means the address that the client connected to.
-	PublicAddress netip.Addr
+	// PublicAddresses are what PASV tells, for a server behind NAT. Nil means the
+	// address that the client connected to.
+	PublicAddresses *PublicAddresses
 
 	// LoginGrace is how long a connection may take to log in. Zero means 30s.
 	LoginGrace time.Duration
@@ -146,11 +128,8 @@ func (c Config) Validate() error {
 	if c.Implicit && c.TLS == nil {
 		wrong("implicit TLS without a certificate")
 	}
-	if c.Resumption > ResumptionOff {
+	if c.Resumption > session.ResumptionOff {
 		wrong("unknown resumption mode %d", c.Resumption)
-	}
-	if a := c.PublicAddress; a.IsValid() && !a.Unmap().Is4() {
-		wrong("public address %s: PASV can tell IPv4 addresses only", a)
 	}
 	for name, d := range map[string]time.Duration{
 		"login grace": c.LoginGrace, "idle timeout": c.IdleTimeout,

@@ -65,21 +65,24 @@ type conn struct {
 
 	ctl   net.Conn // the accepted connection, or TLS over it
 	tls   *tls.Conn
+	clear bool      // CCC: commands come in clear again, though there is a TLS session
 	bound *boundTLS // nil if the server has no certificate
 	out   *lineio.Writer
 
 	lines   chan line     // from the reader
-	resume  chan net.Conn // tells the reader to go on after AUTH, and on what
+	resume  chan net.Conn // tells the reader to go on after AUTH or CCC, and on what; nil for the same
 	stop    chan struct{} // closed when the connection ends
 	gone    chan struct{} // closed by the reader when the peer is lost, other than after QUIT
 	deaf    chan struct{} // closed when the reader is over
 	readers sync.WaitGroup
 
-	state   state
-	user    string
-	sess    *session.Session
-	files   *transfer.Files
-	unknown int
+	state state
+	user  string
+	sess  *session.Session
+	files *transfer.Files
+	// certified says that the session was granted by the client's certificate alone.
+	certified bool
+	unknown   int
 	// closed is set once the last reply was given: nothing may be executed any more,
 	// whatever is still buffered. cause is why.
 	closed bool
@@ -351,13 +354,19 @@ func (c *conn) execute(ctx context.Context, l line) {
 		c.close(nil)
 	case r.code == 421:
 		c.close(c.cause)
-	case verb == "AUTH":
-		if r.code == 234 {
+	case changesChannel(verb):
+		var next net.Conn
+		switch {
+		case verb == "AUTH" && r.code == 234:
 			c.secure(ctx)
+			next = c.ctl
+		case verb == "CCC" && r.code == 200:
+			c.unsecure()
+			next = &pastTLS{Conn: c.accept}
 		}
 		if !c.closed {
-			select { // the reader waits there after every AUTH
-			case c.resume <- c.ctl:
+			select { // the reader waits there after every such verb
+			case c.resume <- next:
 			case <-c.deaf:
 			}
 		}
@@ -405,7 +414,7 @@ func (c *conn) end() {
 		_ = c.files.Close()
 	}
 	_ = c.accept.SetDeadline(time.Now().Add(lingerTimeout))
-	if c.tls != nil {
+	if c.secured() {
 		_ = c.tls.CloseWrite()
 	}
 	if half, ok := c.accept.Conn.(interface{ CloseWrite() error }); ok {
@@ -414,8 +423,12 @@ func (c *conn) end() {
 	c.readers.Wait()
 }
 
-// read sends the lines of ctl to the loop until there are no more. After AUTH it
-// waits to be told what to read from next.
+// changesChannel reports whether what comes behind a verb may have to be read from
+// elsewhere.
+func changesChannel(verb string) bool { return verb == "AUTH" || verb == "CCC" }
+
+// read sends the lines of ctl to the loop until there are no more. After a verb
+// that changes the channel it waits to be told what to read from next.
 func (c *conn) read(ctl net.Conn) {
 	gone := sync.OnceFunc(func() { close(c.gone) })
 	defer close(c.deaf)
@@ -454,11 +467,11 @@ func (c *conn) read(ctl net.Conn) {
 			}
 			return
 		}
-		if verb == "AUTH" {
+		if changesChannel(verb) {
 			select {
-			case ctl = <-c.resume:
-				if ctl != c.accept {
-					r = lineio.NewReader(ctl, c.cfg.MaxLine)
+			case next := <-c.resume:
+				if next != nil {
+					ctl, r = next, lineio.NewReader(next, c.cfg.MaxLine)
 				}
 			case <-c.stop:
 				linger(ctl)

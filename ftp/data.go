@@ -53,11 +53,11 @@ func (d *dataConn) giveBack() {
 }
 
 // protect puts TLS on the connection; we are the TLS server whoever connected.
-func (d *dataConn) protect(ctx context.Context, c *conn, sends bool) error {
+func (d *dataConn) protect(ctx context.Context, c *conn, j job) error {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.DataTimeout)
 	defer cancel()
 	settings := c.bound.data
-	if !sends {
+	if !j.sends {
 		settings = withoutTicket(settings)
 	}
 	d.tls = tls.Server(d.guard, settings)
@@ -65,14 +65,16 @@ func (d *dataConn) protect(ctx context.Context, c *conn, sends bool) error {
 		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	state := d.tls.ConnectionState()
-	if state.DidResume || c.cfg.Resumption == ResumptionOff {
-		return nil
+	if j.carried != nil {
+		j.carried(session.TLSChannel(state))
 	}
-	if c.cfg.Resumption == ResumptionPreferred && sameCertificate(state, c.tls.ConnectionState()) {
-		c.log.Warn("unbound data connection", "version", tls.VersionName(state.Version))
+	switch mode := c.sess.Data().Resumption(c.cfg.Resumption); {
+	case state.DidResume, mode == session.ResumptionOff,
+		mode == session.ResumptionPreferred && sameCertificate(state, c.tls.ConnectionState()):
 		return nil
+	default:
+		return errUnbound
 	}
-	return errUnbound
 }
 
 // Write writes to the peer.

@@ -311,20 +311,29 @@ func TestFailedCommitIsNot226(t *testing.T) {
 	}
 }
 
-// D15: opening ports in turns leaves none behind.
-func TestD15PortsAreClosedOnTheNext(t *testing.T) {
-	t.Parallel()
+// D15: a port is given up for the next; a thousand of them leave no descriptor
+// behind, and nothing serves whoever connects to one that was given up.
+func TestD15PortsAreGivenUpForTheNext(t *testing.T) {
 	ports := freePorts(t, 2)
 	f := start(t, nil, ftp.Config{PassivePorts: ports, TLS: serverTLS(t)})
 	c := f.dial(t).login()
-	for range 50 {
+	round := func() {
 		at := c.epsv()
 		c.do("PORT 127,0,0,1,200,1", "200 *")
-		if conn, err := net.Dial("tcp", at); err == nil {
-			_ = conn.Close()
-			t.Fatalf("%s is still open", at)
+		if got := whatComes(t, at, "127.0.0.1"); got != "" {
+			t.Fatalf("%s served %q", at, got)
 		}
 		c.do("PASV", "227 Entering Passive Mode (127,0,0,1,*,*).")
+	}
+	for range 20 {
+		round()
+	}
+	before := descriptors(t)
+	for range 1000 {
+		round()
+	}
+	if after := descriptors(t); after > before+2 { // other tests' are not ours: this one is not parallel
+		t.Errorf("%d descriptors, before %d", after, before)
 	}
 	c.do("USER alice", "331 *") // gives the port back
 	c.do("PASS right", "230 *")
@@ -337,6 +346,71 @@ func TestD15PortsAreClosedOnTheNext(t *testing.T) {
 	c.do("QUIT", "221 *")
 	_ = c.conn.Close()
 	waitFor(t, func() bool { e.send("EPSV\r\n"); return strings.HasPrefix(e.reply(), "229") })
+}
+
+// whatComes connects from an address and returns what the server sends before it
+// closes.
+func whatComes(t *testing.T, to, from string) string {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	conn, err := dialer.Dial("tcp", to)
+	if err != nil {
+		return ""
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	got, err := io.ReadAll(conn)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("%s keeps a connection that nobody waits for", to)
+	}
+	return string(got)
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	list, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip(err)
+	}
+	return len(list)
+}
+
+// Clients of different addresses share one port, each gets its own file, and one
+// address cannot have the port twice.
+func TestOnePortServesManyClients(t *testing.T) {
+	t.Parallel()
+	ports := freePorts(t, 1)
+	f := start(t, nil, ftp.Config{PassivePorts: ports})
+	var waiting []*client
+	for i := range 5 {
+		from := "127.0.0." + itoa(10+i)
+		f.tree.put(t, from, "for "+from)
+		c := f.dialFrom(t, from).login()
+		waiting = append(waiting, c)
+		at := c.epsv()
+		c.send("RETR " + from + "\r\n")
+		c.at, c.from = at, from
+	}
+	if free, busy, _ := ports.Stats(); free != 0 || busy != 5 {
+		t.Errorf("%d free, %d busy; want 0, 5", free, busy)
+	}
+	again := f.dialFrom(t, "127.0.0.10").login()
+	again.do("EPSV", "425 *")
+	if _, _, exhausted := ports.Stats(); exhausted != 1 {
+		t.Errorf("exhausted %d times, want 1", exhausted)
+	}
+	if got := whatComes(t, waiting[0].at, "127.0.0.99"); got != "" {
+		t.Errorf("a stranger got %q", got)
+	}
+	for i := range waiting {
+		c := waiting[len(waiting)-1-i]
+		if got := whatComes(t, c.at, c.from); got != "for "+c.from {
+			t.Errorf("%s got %q", c.from, got)
+		}
+		c.expect("150 *")
+		c.expect("226 *")
+	}
+	again.epsv()
 }
 
 // D16: a passive port that nobody uses is given back.

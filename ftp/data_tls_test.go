@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gateway/ftp"
+	"gateway/session"
 	"gateway/session/sessiontest"
 )
 
@@ -46,12 +47,17 @@ func TestClearDataIsRefusedUnderTLS(t *testing.T) {
 	for _, command := range []string{"RETR f", "STOR g", "LIST", "MLSD", "NLST", "APPE f"} {
 		c.do(command, "522 *")
 	}
-	allow := start(t, nil, ftp.Config{TLS: serverTLS(t), AllowClearData: true})
+	allow := start(t, granting(session.DataRules{ClearData: true}), ftp.Config{TLS: serverTLS(t)})
 	allow.tree.put(t, "f", "x")
 	c = allow.dial(t).secure().login()
 	if got := c.retr("RETR f"); got != "x" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// granting are rules that let everybody in and say data of their sessions.
+func granting(data session.DataRules) sessiontest.Rules {
+	return func(session.Request) session.Verdict { return session.Verdict{Allowed: true, Data: data} }
 }
 
 // dataTLS does the data handshake with the client's settings.
@@ -113,7 +119,7 @@ func TestBoundDataConnections(t *testing.T) {
 
 func TestPreferredTakesUnboundDataConnections(t *testing.T) {
 	t.Parallel()
-	f := start(t, nil, ftp.Config{TLS: serverTLS(t), Resumption: ftp.ResumptionPreferred})
+	f := start(t, nil, ftp.Config{TLS: serverTLS(t), Resumption: session.ResumptionPreferred})
 	f.tree.put(t, "f", "x")
 	c := f.dial(t).secure().login().private()
 	raw := c.data()
@@ -134,7 +140,7 @@ func TestD10DataCertificateIsTheControlOne(t *testing.T) {
 	t.Parallel()
 	cfg := serverTLS(t)
 	cfg.ClientAuth = tls.RequestClientCert
-	f := start(t, nil, ftp.Config{TLS: cfg, Resumption: ftp.ResumptionPreferred})
+	f := start(t, nil, ftp.Config{TLS: cfg, Resumption: session.ResumptionPreferred})
 	f.tree.put(t, "f", "x")
 	c := f.dial(t)
 	own, other := serverTLS(t).Certificates, serverTLS(t).Certificates
@@ -184,7 +190,7 @@ func TestBoundSettingsChosenByName(t *testing.T) {
 func TestD34TruncatedUpload(t *testing.T) {
 	t.Parallel()
 	for _, allow := range []bool{false, true} {
-		f := start(t, nil, ftp.Config{TLS: serverTLS(t), AllowTruncatedUploads: allow})
+		f := start(t, nil, ftp.Config{TLS: serverTLS(t), TakeTruncated: allow})
 		c := f.dial(t).secure().login().private()
 		c.do("TYPE I", "200 *")
 		raw := c.data()

@@ -33,7 +33,7 @@ func (c *conn) isHost(name string) bool {
 		}
 	}
 	if addr, err := netip.ParseAddr(name); err == nil {
-		return sameHost(addr, c.peer.Local.Addr()) || c.cfg.PublicAddress.IsValid() && sameHost(addr, c.cfg.PublicAddress)
+		return sameHost(addr, c.local().Addr()) || c.cfg.PublicAddresses.known(addr)
 	}
 	own := strings.TrimSuffix(c.cfg.Hostname, ".")
 	return own == "" || strings.EqualFold(own, name)

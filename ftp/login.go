@@ -19,8 +19,7 @@ func (c *conn) userName(ctx context.Context, user string) reply {
 	c.reset()
 	switch err := c.attempt.Claim(ctx, user); {
 	case err == nil:
-		c.user, c.state = user, named
-		return reply{331, "Please specify the password."}
+		return c.named(ctx, user)
 	case errors.Is(err, session.ErrInsecure):
 		c.user, c.state = user, refused
 		return loginReply(err)
@@ -34,7 +33,10 @@ func (c *conn) userName(ctx context.Context, user string) reply {
 // the network. One without a name proves nothing and goes nowhere.
 func (c *conn) pass(ctx context.Context, password string) reply {
 	user, before := c.user, c.state
-	if before != named && before != refused {
+	switch {
+	case c.certified:
+		return reply{202, "Already logged in by certificate."}
+	case before != named && before != refused:
 		return replySequence
 	}
 	c.user, c.state = "", fresh
@@ -48,6 +50,11 @@ func (c *conn) pass(ctx context.Context, password string) reply {
 		c.attempt.Logout(nil)
 		return replySequence
 	}
+	return c.enter(ctx, sess, reply{230, "Login successful."})
+}
+
+// enter begins the session that a login was granted.
+func (c *conn) enter(ctx context.Context, sess *session.Session, welcome reply) reply {
 	files, err := c.cfg.Files(ctx, sess)
 	if err != nil {
 		c.log.Error("open files", "user", sess.Identity().User, "err", err)
@@ -56,7 +63,27 @@ func (c *conn) pass(ctx context.Context, password string) reply {
 	}
 	c.sess, c.files, c.state = sess, files, ready
 	c.lastTransfer = time.Now()
-	return reply{230, "Login successful."}
+	return welcome
+}
+
+// named goes on with a name that a credential may be asked for. Where the TLS
+// client showed a certificate whose key the account has, that is the credential,
+// and if it is enough no password is asked for (232: RFC 2228, section 5). Whatever
+// is wrong with it, the answer is that of a client without one.
+func (c *conn) named(ctx context.Context, user string) reply {
+	if key, ok := c.certificate(); ok && c.attempt.Knows(ctx, user, key) {
+		sess, err := c.attempt.Offer(ctx, session.PublicKey(user, key))
+		switch {
+		case err == nil:
+			r := c.enter(ctx, sess, reply{232, "Logged in by certificate."})
+			c.certified = c.state == ready
+			return r
+		case errors.Is(err, session.ErrTooMany), errors.Is(err, session.ErrUnavailable):
+			return c.loginFailed(err)
+		}
+	}
+	c.user, c.state = user, named
+	return reply{331, "Please specify the password."}
 }
 
 // loginFailed is the reply to a login that was not granted; a 421 closes.
@@ -77,7 +104,7 @@ func (c *conn) logout() {
 		c.began = time.Now()
 	}
 	c.attempt.Logout(nil)
-	c.sess, c.files, c.user, c.state = nil, nil, "", fresh
+	c.sess, c.files, c.user, c.state, c.certified = nil, nil, "", fresh, false
 }
 
 // rein starts over, but keeps TLS: RFC 4217 would have the connection revert to
@@ -123,6 +150,20 @@ func (c *conn) pbszCmd(_ context.Context, arg string) reply {
 	return reply{200, "PBSZ=0"}
 }
 
+// ccc lets the control connection go back to clear text, where a rule allows the
+// session to (RFC 2228, section 3; RFC 4217, section 4.6): some firewalls follow
+// FTP only if they can read it. Data connections stay as they are.
+func (c *conn) ccc(context.Context, string) reply {
+	switch {
+	case !c.secured():
+		return reply{533, "The control connection is not encrypted."}
+	case c.sess == nil || !c.sess.Data().ClearControl:
+		return reply{534, "Clearing the control channel is not allowed."}
+	default:
+		return reply{200, "Control connection goes on in clear."}
+	}
+}
+
 func (c *conn) prot(_ context.Context, level string) reply {
 	if c.tls == nil || !c.pbsz {
 		return replySequence
@@ -131,8 +172,8 @@ func (c *conn) prot(_ context.Context, level string) reply {
 	case "P":
 		c.private = true
 		return reply{200, "PROT now Private."}
-	case "C":
-		if !c.cfg.AllowClearData {
+	case "C": // by the rules, which are known once it is known who asks
+		if c.sess == nil || !c.sess.Data().ClearData {
 			return reply{534, "Data connections must be encrypted."}
 		}
 		c.private = false

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gateway/ftp"
+	"gateway/session"
 	"gateway/session/sessiontest"
 )
 
@@ -39,9 +40,9 @@ func TestRclone(t *testing.T) {
 				}
 			}
 			// Its connections share their tickets, so several at once need preferred.
-			cfg := ftp.Config{TLS: serverTLS(t), Implicit: strings.HasPrefix(name, "implicit"), Resumption: ftp.ResumptionPreferred}
+			cfg := ftp.Config{TLS: serverTLS(t), Implicit: strings.HasPrefix(name, "implicit"), Resumption: session.ResumptionPreferred}
 			if strings.HasSuffix(name, "alone") {
-				cfg.Resumption = ftp.ResumptionRequired
+				cfg.Resumption = session.ResumptionRequired
 			}
 			f := start(t, nil, cfg)
 			host, port, _ := net.SplitHostPort(f.addr)
@@ -103,7 +104,7 @@ func TestBusybox(t *testing.T) {
 func TestFTPSSL(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]ftp.Config{
-		"clear": {}, "tls": {TLS: serverTLS(t), AllowTruncatedUploads: true},
+		"clear": {}, "tls": {TLS: serverTLS(t), TakeTruncated: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -12,143 +11,68 @@ import (
 	"time"
 )
 
-// maxBindTries is how many ports of a pool are tried before the answer is that
-// none is free: another program may hold some.
-const maxBindTries = 16
-
-// PassivePorts is a range of ports for passive data connections. Several
-// servers may share one; it is safe for concurrent use.
-type PassivePorts struct {
-	mu   sync.Mutex
-	free []uint16
-}
-
-// NewPassivePorts returns the pool of the ports from lo to hi, both included.
-// It fails if lo is below 1024 or above hi.
-func NewPassivePorts(lo, hi uint16) (*PassivePorts, error) {
-	if lo < leastPort || lo > hi {
-		return nil, fmt.Errorf("passive ports %d-%d: want a range of ports from %d up", lo, hi, leastPort)
-	}
-	p := &PassivePorts{free: make([]uint16, 0, int(hi)-int(lo)+1)}
-	for port := int(lo); port <= int(hi); port++ {
-		p.free = append(p.free, uint16(port))
-	}
-	return p, nil
-}
-
-// take takes a random free port, so that the next one cannot be guessed
-// (RFC 2577, section 8).
-func (p *PassivePorts) take() (uint16, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.free) == 0 {
-		return 0, false
-	}
-	i, last := rand.IntN(len(p.free)), len(p.free)-1
-	port := p.free[i]
-	p.free[i] = p.free[last]
-	p.free = p.free[:last]
-	return port, true
-}
-
-func (p *PassivePorts) give(ports ...uint16) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.free = append(p.free, ports...)
-}
-
-// listen opens a listener on addr, at a port of the pool or, without a pool, at
-// any. release gives the port back.
-func (p *PassivePorts) listen(addr netip.Addr) (ln *net.TCPListener, release func(), err error) {
-	bind := func(port uint16) (*net.TCPListener, error) {
-		return net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port)))
-	}
-	if p == nil {
-		ln, err = bind(0)
-		return ln, func() {}, err
-	}
-	var taken []uint16
-	defer func() { p.give(taken...) }()
-	for range maxBindTries {
-		port, ok := p.take()
-		if !ok {
-			return nil, nil, errNoPort
-		}
-		if ln, err := bind(port); err == nil {
-			return ln, func() { p.give(port) }, nil
-		}
-		taken = append(taken, port)
-	}
-	return nil, nil, errNoPort
-}
-
 // A dataPort is where the next data connection comes from or goes to. It makes
 // one connection at most.
 type dataPort interface {
 	// open returns the data connection, made with the control connection's peer and
 	// with nobody else.
 	open(ctx context.Context, timeout time.Duration) (*net.TCPConn, error)
-	// close gives the port back. It may be called more than once.
+	// close gives the port back. It may be called more than once, and while open runs.
 	close()
 }
 
-// passive is a port on which we wait for the peer.
+// passive is a place at a port, where we wait for the peer.
 type passive struct {
-	ln       *net.TCPListener
-	peer     netip.Addr
-	stranger func(net.Addr)
-	once     sync.Once
-	release  func()
-	unused   *time.Timer
+	client netip.Addr
+	port   *sharedPort
+	came   chan *net.TCPConn // the one connection, before or while it is asked for
+	unused *time.Timer
+	once   sync.Once
+	closed chan struct{}
 }
 
-// listen opens a passive port in place of the data port before. It is closed
+// listen takes a passive port in place of the data port before. It is given back
 // when nothing uses it for long, or a few silent clients could hold the range.
-func (c *conn) listen() (*net.TCPAddr, error) {
+func (c *conn) listen() (port uint16, err error) {
 	c.dropPort()
-	ln, release, err := c.cfg.PassivePorts.listen(c.peer.Local.Addr())
-	if err != nil {
+	p := &passive{client: hostOf(c.peer.Remote.Addr()), came: make(chan *net.TCPConn, 1), closed: make(chan struct{})}
+	if p.port, err = c.srv.ports.wait(c.local().Addr(), p); err != nil {
 		c.log.Warn("no passive port", "err", err)
-		return nil, err
+		return 0, err
 	}
-	p := &passive{ln: ln, peer: c.peer.Remote.Addr(), release: release, stranger: func(a net.Addr) {
-		c.log.Debug("stranger on a passive port", "stranger", a.String())
-	}}
-	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.shut)
+	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.close)
 	c.port = p
-	return ln.Addr().(*net.TCPAddr), nil
+	return p.port.at.Port(), nil
 }
 
-// open accepts until the peer itself comes. Whoever else comes is closed at once
-// and never kept (RFC 2577, section 3).
+// open waits until the peer itself comes.
 func (p *passive) open(ctx context.Context, timeout time.Duration) (*net.TCPConn, error) {
-	p.unused.Stop()
-	defer p.close()
-	defer context.AfterFunc(ctx, p.shut)()
-	_ = p.ln.SetDeadline(time.Now().Add(timeout))
-	for {
-		conn, err := p.ln.AcceptTCP()
-		if err != nil {
-			return nil, errNoData
-		}
-		if from := conn.RemoteAddr().(*net.TCPAddr); sameHost(from.AddrPort().Addr(), p.peer) {
-			return conn, nil
-		}
-		p.stranger(conn.RemoteAddr())
-		_ = conn.Close()
+	if !p.unused.Stop() {
+		return nil, errNoData // the time was over
 	}
+	defer p.close()
+	late := time.NewTimer(timeout)
+	defer late.Stop()
+	select {
+	case conn := <-p.came:
+		return conn, nil
+	case <-late.C:
+	case <-p.closed:
+	case <-ctx.Done():
+	}
+	return nil, errNoData
 }
 
 func (p *passive) close() {
-	p.unused.Stop()
-	p.shut()
-}
-
-// shut is close without the timer, which calls it.
-func (p *passive) shut() {
 	p.once.Do(func() {
-		_ = p.ln.Close()
-		p.release()
+		close(p.closed)
+		p.unused.Stop()
+		p.port.leave(p)
+		select {
+		case conn := <-p.came: // came, and was never asked for
+			_ = conn.Close()
+		default:
+		}
 	})
 }
 
@@ -160,33 +84,44 @@ func (c *conn) dropPort() {
 	}
 }
 
+// local is the address that the client's connection reached us at: data
+// connections are made on no other.
+func (c *conn) local() netip.AddrPort {
+	if addr, ok := c.accept.LocalAddr().(*net.TCPAddr); ok {
+		at := addr.AddrPort()
+		return netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+	}
+	return c.peer.Local
+}
+
 // pasv answers in the form that firewalls look for, and for IPv4 only: the reply
 // has no place for another address.
 func (c *conn) pasv(context.Context, string) reply {
 	if c.epsvAll {
 		return replySequence
 	}
-	host := c.peer.Local.Addr()
-	if !host.Is4() {
+	local := c.local().Addr()
+	if !local.Is4() {
 		return reply{425, "PASV works over IPv4 only; use EPSV."}
 	}
-	addr, err := c.listen()
+	host, ok := c.cfg.PublicAddresses.tell(c.peer.Remote.Addr(), local)
+	if !ok {
+		c.log.Warn("PASV refused: the only address to tell is private, and the client is not; set public_address", "address", local)
+		return reply{425, "No address for PASV; use EPSV."}
+	}
+	port, err := c.listen()
 	if err != nil {
 		return portReply(err)
 	}
-	if c.cfg.PublicAddress.IsValid() {
-		host = c.cfg.PublicAddress.Unmap()
-	}
 	h := host.As4()
-	return reply{227, fmt.Sprintf("Entering Passive Mode (%d,%d,%d,%d,%d,%d).",
-		h[0], h[1], h[2], h[3], addr.Port>>8, addr.Port&0xff)}
+	return reply{227, fmt.Sprintf("Entering Passive Mode (%d,%d,%d,%d,%d,%d).", h[0], h[1], h[2], h[3], port>>8, port&0xff)}
 }
 
 // epsv implements RFC 2428, section 3.
 func (c *conn) epsv(_ context.Context, arg string) reply {
 	arg = strings.TrimSpace(arg)
 	family := "2"
-	if c.peer.Local.Addr().Is4() {
+	if c.local().Addr().Is4() {
 		family = "1"
 	}
 	switch {
@@ -200,11 +135,11 @@ func (c *conn) epsv(_ context.Context, arg string) reply {
 	default:
 		return replySyntax
 	}
-	addr, err := c.listen()
+	port, err := c.listen()
 	if err != nil {
 		return portReply(err)
 	}
-	return reply{229, fmt.Sprintf("Entering Extended Passive Mode (|||%d|)", addr.Port)}
+	return reply{229, fmt.Sprintf("Entering Extended Passive Mode (|||%d|)", port)}
 }
 
 func portReply(err error) reply {
@@ -214,8 +149,5 @@ func portReply(err error) reply {
 	return reply{425, "Can't open a passive port."}
 }
 
-// sameHost compares addresses as the network does: without zones, and IPv4 in
-// IPv6 as IPv4.
-func sameHost(a, b netip.Addr) bool {
-	return a.Unmap().WithZone("") == b.Unmap().WithZone("")
-}
+// sameHost compares addresses as the network does.
+func sameHost(a, b netip.Addr) bool { return hostOf(a) == hostOf(b) }

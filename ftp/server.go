@@ -17,6 +17,7 @@ type Server struct {
 	cfg     Config
 	server  *listener.Server
 	table   map[string]command
+	ports   *PassivePorts
 	buffers sync.Pool // of *[]byte, bufferSize long
 	// digests holds one entry for each digest that is at work, as many as there are
 	// processors.
@@ -30,7 +31,10 @@ const bufferSize = 256 << 10
 // New returns a Server. What is wrong with cfg is reported by Serve, or before
 // by Config.Validate.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg.withDefaults(), table: commandTable(), digests: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	s := &Server{cfg: cfg.withDefaults(), table: commandTable(), ports: cfg.PassivePorts, digests: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	if s.ports == nil {
+		s.ports = &PassivePorts{}
+	}
 	s.buffers.New = func() any {
 		b := make([]byte, bufferSize)
 		return &b

@@ -75,6 +75,8 @@ type client struct {
 	raw  net.Conn
 	r    *bufio.Reader
 	tls  *tls.Config
+	// at and from are notes of a test: a passive port, and where the client is.
+	at, from string
 }
 
 func (f *fixture) dial(t testing.TB) *client {
@@ -84,9 +86,22 @@ func (f *fixture) dial(t testing.TB) *client {
 	return c
 }
 
+// dialFrom is dial from another address of this host.
+func (f *fixture) dialFrom(t testing.TB, from string) *client {
+	t.Helper()
+	c := f.dialWith(t, net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}})
+	c.expect("220 *")
+	return c
+}
+
 func (f *fixture) dialSilent(t testing.TB) *client {
 	t.Helper()
-	conn, err := net.Dial("tcp", f.addr)
+	return f.dialWith(t, net.Dialer{})
+}
+
+func (f *fixture) dialWith(t testing.TB, dialer net.Dialer) *client {
+	t.Helper()
+	conn, err := dialer.Dial("tcp", f.addr)
 	if err != nil {
 		t.Fatal(err)
 	}

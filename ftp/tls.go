@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -155,6 +158,81 @@ func (c *conn) handshake(ctx context.Context) error {
 	c.out = lineio.NewWriter(secured)
 	c.attempt.Upgraded(session.TLSChannel(secured.ConnectionState()))
 	return nil
+}
+
+// secured reports whether the control connection is encrypted.
+func (c *conn) secured() bool { return c.tls != nil && !c.clear }
+
+// unsecure ends TLS on the control connection after CCC. The session goes on; a
+// credential that came now would come in clear.
+func (c *conn) unsecure() {
+	if err := c.tls.CloseWrite(); err != nil {
+		c.close(fmt.Errorf("end TLS: %w", err))
+		return
+	}
+	c.clear, c.ctl = true, c.accept
+	c.out = lineio.NewWriter(c.accept)
+	c.attempt.Cleared()
+}
+
+// pastTLS reads what a client says in clear behind the end of its TLS session. The
+// close_notify before it is skipped, which some clients send and some do not (curl
+// has both): no command begins with a byte that begins a TLS record.
+type pastTLS struct {
+	net.Conn
+	clear bool // the first byte of clear text was seen
+}
+
+// maxTrailing is how many bytes of TLS records may come before.
+const maxTrailing = 64 << 10
+
+func (p *pastTLS) Read(b []byte) (int, error) {
+	if p.clear || len(b) == 0 {
+		return p.Conn.Read(b)
+	}
+	var header [5]byte
+	for skipped := 0; skipped <= maxTrailing; {
+		if _, err := io.ReadFull(p.Conn, header[:1]); err != nil {
+			return 0, err
+		}
+		if header[0] < recordFirst || header[0] > recordLast {
+			p.clear = true
+			b[0] = header[0]
+			return 1, nil
+		}
+		if _, err := io.ReadFull(p.Conn, header[1:]); err != nil {
+			return 0, err
+		}
+		length := int64(binary.BigEndian.Uint16(header[3:]))
+		if _, err := io.CopyN(io.Discard, p.Conn, length); err != nil {
+			return 0, err
+		}
+		skipped += len(header) + int(length)
+	}
+	return 0, fmt.Errorf("%w: TLS goes on behind its end", session.ErrProtocol)
+}
+
+// The types of TLS records (RFC 8446, appendix B.1).
+const (
+	recordFirst = 20
+	recordLast  = 24
+)
+
+// certificate is the key of the certificate that the client showed, if that is
+// valid now.
+func (c *conn) certificate() (session.Key, bool) {
+	if !c.secured() {
+		return session.Key{}, false
+	}
+	shown := c.tls.ConnectionState().PeerCertificates
+	if len(shown) == 0 {
+		return session.Key{}, false
+	}
+	if now := time.Now(); now.Before(shown[0].NotBefore) || now.After(shown[0].NotAfter) {
+		c.log.Warn("client certificate not valid now", "from", shown[0].NotBefore, "to", shown[0].NotAfter)
+		return session.Key{}, false
+	}
+	return session.CertificateKey(shown[0]), true
 }
 
 // sameCertificate reports whether two connections showed the same client

@@ -53,6 +53,8 @@ type job struct {
 	sends   bool   // from us to the peer
 	// move moves the content. It is not called if there is no data connection.
 	move func(ctx context.Context, d *dataConn) error
+	// carried is told how the data connection is protected, once that is known.
+	carried func(session.Channel)
 	// end is called once, with nil if everything was moved. It returns how it ended.
 	end func(ctx context.Context, err error) error
 }
@@ -62,7 +64,7 @@ func (c *conn) mayTransfer() (reply, bool) {
 	switch {
 	case c.port == nil:
 		return reply{425, "Use PORT or PASV first."}, false
-	case c.tls != nil && !c.private && !c.cfg.AllowClearData:
+	case c.tls != nil && !c.private && !c.sess.Data().ClearData:
 		return replyNoClear, false
 	default:
 		return none, true
@@ -182,10 +184,12 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 		return fmt.Errorf("%w: %w", errGone, err)
 	}
 	if private {
-		if err := d.protect(ctx, c, j.sends); err != nil {
+		if err := d.protect(ctx, c, j); err != nil {
 			d.cut()
 			return err
 		}
+	} else if j.carried != nil {
+		j.carried(session.Channel{Kind: session.Plain})
 	}
 	t.copying.Store(true)
 	err = j.move(ctx, d)
@@ -198,7 +202,7 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 		return d.finishSending()
 	}
 	if err := d.finishReceiving(); err != nil {
-		if !c.cfg.AllowTruncatedUploads {
+		if !c.cfg.TakeTruncated {
 			return err
 		}
 		c.log.Warn("upload without close_notify taken as complete", "bytes", t.moved.Load())

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gateway/ftp"
+	"gateway/session"
 )
 
 // A client that uploads under TLS 1.3 and closes without having read anything
@@ -14,8 +15,8 @@ import (
 // the tail of the file with it (curl issue 6149, ProFTPD issue 959).
 func TestUploadLeavesNothingUnread(t *testing.T) {
 	t.Parallel()
-	for name, mode := range map[string]ftp.Resumption{
-		"resumed": ftp.ResumptionRequired, "unbound": ftp.ResumptionOff, "1.2 only": ftp.ResumptionRequired,
+	for name, mode := range map[string]session.Resumption{
+		"resumed": session.ResumptionRequired, "unbound": session.ResumptionOff, "1.2 only": session.ResumptionRequired,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -31,14 +32,14 @@ func TestUploadLeavesNothingUnread(t *testing.T) {
 				raw := c.data()
 				c.do("STOR f", "150 *")
 				cfg := c.tls
-				if mode == ftp.ResumptionOff {
+				if mode == session.ResumptionOff {
 					cfg = clientTLS()
 				}
 				d := tls.Client(raw, cfg)
 				if err := d.Handshake(); err != nil {
 					t.Fatal(err)
 				}
-				if got := d.ConnectionState().DidResume; got != (mode == ftp.ResumptionRequired) {
+				if got := d.ConnectionState().DidResume; got != (mode == session.ResumptionRequired) {
 					t.Fatalf("resumed: %v", got)
 				}
 				if _, err := io.WriteString(d, content); err != nil {

@@ -52,6 +52,10 @@ func (a *Attempt) Upgraded(c Channel) {
 	a.client = ""
 }
 
+// Cleared tells that the connection goes on in clear, and its session with it (CCC:
+// RFC 2228, section 3). Credentials that come now cross in clear.
+func (a *Attempt) Cleared() { a.channel = Channel{} }
+
 // Client notes the software that the peer says it is, for the record.
 func (a *Attempt) Client(software string) { a.client = printable(software, 255) }
 

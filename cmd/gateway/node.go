@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,6 +49,7 @@ type node struct {
 	hostKeys []ssh.Signer
 	tree     local.Tree
 	doors    []door
+	passive  *ftp.PassivePorts
 	control  net.Listener
 
 	policy *policies.Policy // that the node starts with
@@ -102,18 +105,23 @@ func (n *node) openGate(ctx context.Context) error {
 
 // listen binds every listener, or none.
 func (n *node) listen() error {
-	passive, err := ftp.NewPassivePorts(n.cfg.Passive.Low, n.cfg.Passive.High)
-	if err != nil {
+	var err error
+	if n.passive, err = ftp.NewPassivePorts(n.cfg.Passive.Low, n.cfg.Passive.High); err != nil {
 		return fmt.Errorf("passive ports: %w", err)
 	}
 	var errs []error
 	for _, l := range n.cfg.Listeners {
+		front, err := n.frontend(l)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("listener %q: %w", l.Name, err))
+			continue
+		}
 		ln, err := net.Listen("tcp", l.Address)
 		if err != nil {
 			errs = append(errs, listenError(l, err))
 			continue
 		}
-		n.doors = append(n.doors, door{Listener: l, ln: ln, front: n.frontend(l, passive)})
+		n.doors = append(n.doors, door{Listener: l, ln: ln, front: front})
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
@@ -150,28 +158,65 @@ func listenError(l config.Listener, err error) error {
 }
 
 // frontend makes the server of one listener.
-func (n *node) frontend(l config.Listener, passive *ftp.PassivePorts) frontend {
-	tlsConfig := n.certs.TLSConfig()
-	if l.TLS == config.TLSNone {
-		tlsConfig = nil
+func (n *node) frontend(l config.Listener) (frontend, error) {
+	tlsConfig, err := n.tlsConfig(l)
+	if err != nil {
+		return nil, err
 	}
 	switch l.Protocol {
 	case session.FTP:
 		cfg := n.cfg.FTP
 		cfg.Gate, cfg.Name, cfg.Files, cfg.Log = n.gate, l.Name, n.files, n.log
-		cfg.TLS, cfg.Implicit, cfg.Hostname, cfg.PassivePorts = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname, passive
-		return ftp.New(cfg)
+		cfg.TLS, cfg.Implicit, cfg.Hostname = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname
+		cfg.Resumption, cfg.PassivePorts = l.Resumption, n.passive
+		if cfg.PublicAddresses, err = ftp.ParsePublicAddresses(l.PublicAddress); err != nil {
+			return nil, err
+		}
+		return ftp.New(cfg), nil
 	case session.SFTP:
 		cfg := n.cfg.SFTP
 		cfg.Gate, cfg.Name, cfg.Files, cfg.HostKeys, cfg.Log = n.gate, l.Name, n.files, n.hostKeys, n.log
-		return sftp.New(cfg)
+		return sftp.New(cfg), nil
 	default:
 		cfg := n.cfg.SMTP
 		cfg.Gate, cfg.Name, cfg.Protocol, cfg.Log = n.gate, l.Name, l.Protocol, n.log
 		cfg.Queue = smtp.QueueFunc(func() smtp.Draft { return n.queue.Draft() })
 		cfg.TLS, cfg.Implicit, cfg.Hostname = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname
-		return smtp.New(cfg)
+		return smtp.New(cfg), nil
 	}
+}
+
+// tlsConfig is what a listener offers in TLS; nil for one that has none.
+func (n *node) tlsConfig(l config.Listener) (*tls.Config, error) {
+	if l.TLS == config.TLSNone {
+		return nil, nil
+	}
+	c := n.certs.TLSConfig()
+	switch l.ClientCertificates {
+	case "request":
+		c.ClientAuth = tls.RequestClientCert
+	case "require":
+		c.ClientAuth = tls.RequireAnyClientCert
+	default:
+		return c, nil
+	}
+	if l.ClientCA == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(l.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("read client_ca: %w", err)
+	}
+	c.ClientCAs = x509.NewCertPool()
+	if !c.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("client_ca: %s holds no certificate in PEM", l.ClientCA)
+	}
+	if l.ClientCertificates == "require" {
+		c.ClientAuth = tls.RequireAndVerifyClientCert
+	} else {
+		c.ClientAuth = tls.VerifyClientCertIfGiven
+	}
+	return c, nil
 }
 
 // files opens the tree of whoever logged in.
@@ -269,6 +314,9 @@ func (n *node) close() error {
 	var errs []error
 	for _, d := range n.doors {
 		_ = d.ln.Close()
+	}
+	if n.passive != nil {
+		n.passive.Close()
 	}
 	if n.control != nil {
 		_ = n.control.Close()
