@@ -11,8 +11,12 @@ import (
 )
 
 // resolve returns the path that a client means by name. "~" is the home, which
-// is the root.
+// is the root. A name with the byte that begins a telnet command is refused: it
+// could be said in no reply.
 func (c *conn) resolve(name string) (string, error) {
+	if strings.IndexByte(name, 0xff) >= 0 {
+		return "", session.ErrName
+	}
 	if name == "~" || strings.HasPrefix(name, "~/") {
 		name = "/" + name[1:]
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
+	"gateway/config"
 	"gateway/policies"
 )
 
@@ -40,6 +41,9 @@ the files are checked.`,
 				return err
 			}
 			out := checked{Config: cfg.File, Policy: cfg.Policy, Hash: p.Hash(), Warnings: p.Warnings()}
+			for _, w := range cfg.Warnings(config.HostAddresses()) {
+				out.Warnings = append(out.Warnings, policies.Warning(w))
+			}
 			if client, err := admin.Dial(cmd.Context(), socketPath(cfg)); err == nil {
 				status, err := admin.Call[admin.Status](cmd.Context(), client, "node.status", admin.Nothing{})
 				if err := errors.Join(err, client.Close()); err != nil {

@@ -157,7 +157,7 @@ func (w *Writer) Reply(code int, text string) error {
 	return err
 }
 
-// Clean returns s with every control character written as "?", so that it stays
+// Clean returns s with every control character, and IAC, written as "?", so that it stays
 // on its line whatever a file is called.
 func Clean(s string) string {
 	for i := range len(s) {
@@ -174,4 +174,6 @@ func Clean(s string) string {
 	return s
 }
 
-func isControl(b byte) bool { return b < ' ' || b == 0x7f }
+// isControl also reports the byte that begins a telnet command: no name in UTF-8
+// holds it.
+func isControl(b byte) bool { return b < ' ' || b == 0x7f || b == telnetIAC }
