@@ -204,7 +204,7 @@ func (c *conn) typeCmd(_ context.Context, arg string) reply {
 
 func (c *conn) feat(context.Context, string) reply {
 	var lines []string
-	if c.bound != nil {
+	if c.cfg.TLS != nil {
 		lines = append(lines, "AUTH TLS", "PBSZ", "PROT")
 	}
 	lines = append(lines, "AVBL", "CLNT", "EPRT", "EPSV", "HASH "+c.hashFeature(), "HOST", "LANG EN*", "MDTM",

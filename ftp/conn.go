@@ -66,7 +66,7 @@ type conn struct {
 	ctl   net.Conn // the accepted connection, or TLS over it
 	tls   *tls.Conn
 	clear bool      // CCC: commands come in clear again, though there is a TLS session
-	bound *boundTLS // nil if the server has no certificate
+	bound *boundTLS // nil until TLS begins
 	out   *lineio.Writer
 
 	lines   chan line     // from the reader
@@ -125,9 +125,6 @@ func newConn(s *Server, lc *listener.Conn, a *session.Attempt) *conn {
 		out:   lineio.NewWriter(lc),
 		lines: make(chan line), resume: make(chan net.Conn), stop: make(chan struct{}), gone: make(chan struct{}), deaf: make(chan struct{}),
 		state: fresh, began: now, lastCommand: now, lastTransfer: now,
-	}
-	if s.cfg.TLS != nil {
-		c.bound = bind(s.cfg.TLS)
 	}
 	c.reset()
 	return c

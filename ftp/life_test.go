@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -343,4 +344,36 @@ func TestLeastRate(t *testing.T) {
 			t.Error("the upload is visible")
 		}
 	}
+}
+
+// A client that opens two hundred passive ports and goes away leaves nothing
+// behind: no port taken, no goroutine, no descriptor.
+func TestPortsOfAClientThatWentAway(t *testing.T) {
+	ports := freePorts(t, 8)
+	f := start(t, nil, ftp.Config{PassivePorts: ports})
+	c := f.dial(t).login()
+	for range 200 {
+		conn, err := net.Dial("tcp", c.epsv()) // and nobody asks for it
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+	}
+	_ = c.conn.Close()
+	for range 8 {
+		d := f.dial(t).login()
+		d.epsv()
+		_ = d.conn.Close()
+	}
+	waitFor(t, func() bool { _, busy, _ := ports.Stats(); return busy == 0 })
+	if err := f.server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ports.Close()
+	waitFor(t, func() bool { free, _, _ := ports.Stats(); return free == 8 })
+	waitFor(t, func() bool { // this test is not parallel: there are none of others
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		return !strings.Contains(string(stacks), "ftp.(*sharedPort)") && !strings.Contains(string(stacks), "ftp.(*conn)")
+	})
 }

@@ -129,7 +129,7 @@ func (c *conn) auth(_ context.Context, mechanism string) reply {
 		return replyParameter
 	}
 	switch {
-	case c.bound == nil:
+	case c.cfg.TLS == nil:
 		return reply{502, "TLS is not configured."}
 	case c.tls != nil:
 		return reply{534, "The connection is already secured."}

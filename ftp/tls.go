@@ -149,6 +149,7 @@ func (c *conn) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithDeadline(ctx, limit)
 	defer cancel()
 	_ = c.accept.SetDeadline(limit)
+	c.bound = bind(c.cfg.TLS)
 	secured := tls.Server(c.accept, c.bound.control)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w: %w", session.ErrHandshake, err)
