@@ -3,8 +3,6 @@ package ftp
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"strconv"
 	"time"
 
@@ -14,6 +12,9 @@ import (
 
 // maxStatLines bounds a listing on the control connection (STAT with a path).
 const maxStatLines = 1000
+
+// shownOwner stands for user and group in a listing: all is the account's own.
+const shownOwner = "ftp"
 
 const crlf = "\r\n"
 
@@ -32,7 +33,7 @@ func (c *conn) list(ctx context.Context, arg string) reply {
 			first = false
 			return append(append(append(b, r.heading...), ':'), crlf...)
 		}
-		return append(append(appendUnix(b, r.info, now), l.opts.mark(r.info)...), crlf...)
+		return append(append(r.info.AppendLongLine(b, shownOwner, now), l.opts.mark(r.info)...), crlf...)
 	})
 }
 
@@ -122,56 +123,9 @@ func statText(ctx context.Context, l *listing) (string, error) {
 			continue
 		}
 		r.info.Name = oneLine(r.info.Name)
-		text = append(append(appendUnix(text, r.info, now), l.opts.mark(r.info)...), '\n')
+		text = append(append(r.info.AppendLongLine(text, shownOwner, now), l.opts.mark(r.info)...), '\n')
 	}
 	return string(append(text, "End of status"...)), nil
-}
-
-// appendUnix writes an entry as ls -l does, which is what clients parse.
-func appendUnix(b []byte, info storage.Info, now time.Time) []byte {
-	when := info.ModTime.UTC().Format("Jan _2 15:04")
-	if age := now.Sub(info.ModTime); age > 180*24*time.Hour || age < -24*time.Hour {
-		when = info.ModTime.UTC().Format("Jan _2  2006")
-	}
-	return fmt.Appendf(b, "%s %4d ftp      ftp      %12d %s %s", unixMode(info.Mode), max(info.Links, 1), info.Size, when, info.Name)
-}
-
-// unixMode writes type and permissions in the ten columns of ls.
-func unixMode(m fs.FileMode) string {
-	s := []byte("-rwxrwxrwx")
-	switch {
-	case m.IsDir():
-		s[0] = 'd'
-	case m&fs.ModeSymlink != 0:
-		s[0] = 'l'
-	case m&fs.ModeNamedPipe != 0:
-		s[0] = 'p'
-	case m&fs.ModeSocket != 0:
-		s[0] = 's'
-	case m&fs.ModeCharDevice != 0:
-		s[0] = 'c'
-	case m&fs.ModeDevice != 0:
-		s[0] = 'b'
-	}
-	for i := range 9 {
-		if m&(1<<(8-i)) == 0 {
-			s[i+1] = '-'
-		}
-	}
-	for _, special := range []struct {
-		bit  fs.FileMode
-		at   int
-		mark byte
-	}{{fs.ModeSetuid, 3, 's'}, {fs.ModeSetgid, 6, 's'}, {fs.ModeSticky, 9, 't'}} {
-		if m&special.bit != 0 {
-			if s[special.at] == 'x' {
-				s[special.at] = special.mark
-			} else {
-				s[special.at] = special.mark - 'a' + 'A'
-			}
-		}
-	}
-	return string(s)
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

@@ -3,14 +3,11 @@ package ftp
 import (
 	"bytes"
 	"errors"
-	"io/fs"
 	"path"
 	"strings"
 	"testing"
-	"time"
 
 	"gateway/session"
-	"gateway/storage"
 )
 
 func TestParsePort(t *testing.T) {
@@ -51,25 +48,6 @@ func TestTimeAndName(t *testing.T) {
 	} {
 		if _, name, ok := timeAndName(in); ok != (want != "") || ok && name != want {
 			t.Errorf("%q: got %q, %v, want %q", in, name, ok, want)
-		}
-	}
-}
-
-// D28: modes as ls writes them, not as Go does.
-func TestD28UnixLines(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
-	for _, c := range []struct {
-		info storage.Info
-		want string
-	}{
-		{storage.Info{Name: "f", Size: 12, Mode: 0o640, ModTime: now.Add(-time.Hour)}, "-rw-r-----    1 ftp      ftp                12 May 31 23:00 f"},
-		{storage.Info{Name: "d", Mode: fs.ModeDir | fs.ModeSticky | 0o777, ModTime: now.AddDate(-1, 0, 0), Links: 3}, "drwxrwxrwt    3 ftp      ftp                 0 Jun  1  2025 d"},
-		{storage.Info{Name: "l", Mode: fs.ModeSymlink | 0o777, ModTime: now}, "lrwxrwxrwx    1 ftp      ftp                 0 Jun  1 00:00 l"},
-		{storage.Info{Name: "s", Mode: fs.ModeSetuid | 0o644, ModTime: now}, "-rwSr--r--    1 ftp      ftp                 0 Jun  1 00:00 s"},
-	} {
-		if got := string(appendUnix(nil, c.info, now)); got != c.want {
-			t.Errorf("got  %q\nwant %q", got, c.want)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"io"
 	"iter"
-	"strconv"
 	"time"
 
 	"gateway/session"
@@ -99,70 +98,10 @@ const fixedEntry = 160
 
 func entrySize(name, owner string) int { return fixedEntry + 2*len(name) + 2*len(owner) }
 
-const (
-	// halfYear is the age from which a listing shows the year and not the hour.
-	halfYear   = 182 * 24 * time.Hour
-	recentTime = "Jan _2 15:04"
-	oldTime    = "Jan _2  2006"
-)
-
-// appendLongName appends the line for people (section 7), as ls -l writes it.
-// Everything in the tree is the account's own.
+// appendLongName appends the line for people (section 7).
 func appendLongName(b []byte, info storage.Info, owner string, now time.Time) []byte {
 	at := len(b)
-	b = append(b, 0, 0, 0, 0)
-	b = appendMode(b, wireMode(info.Mode))
-	b = padLeft(append(b, ' '), strconv.FormatUint(max(info.Links, 1), 10), 4)
-	b = padRight(append(b, ' '), owner, 8)
-	b = padRight(append(b, ' '), owner, 8)
-	b = padLeft(append(b, ' '), strconv.FormatInt(info.Size, 10), 8)
-	layout := recentTime
-	if age := now.Sub(info.ModTime); age > halfYear || age < -time.Hour {
-		layout = oldTime
-	}
-	b = info.ModTime.UTC().AppendFormat(append(b, ' '), layout)
-	b = append(append(b, ' '), info.Name...)
+	b = info.AppendLongLine(append(b, 0, 0, 0, 0), owner, now)
 	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-4))
-	return b
-}
-
-func appendMode(b []byte, mode uint32) []byte {
-	letter := byte('-')
-	switch mode &^ 0o7777 {
-	case modeFolder:
-		letter = 'd'
-	case modeLink:
-		letter = 'l'
-	case modeFIFO:
-		letter = 'p'
-	case modeSocket:
-		letter = 's'
-	case modeBlock:
-		letter = 'b'
-	case modeChar:
-		letter = 'c'
-	}
-	b = append(b, letter)
-	for i, c := range []byte("rwxrwxrwx") {
-		if mode&(0o400>>i) == 0 {
-			c = '-'
-		}
-		b = append(b, c)
-	}
-	return b
-}
-
-func padLeft(b []byte, s string, width int) []byte {
-	for range width - len(s) {
-		b = append(b, ' ')
-	}
-	return append(b, s...)
-}
-
-func padRight(b []byte, s string, width int) []byte {
-	b = append(b, s...)
-	for range width - len(s) {
-		b = append(b, ' ')
-	}
 	return b
 }

@@ -399,7 +399,7 @@ func TestLongName(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := k.say(t, send(11, 1, "/"), send(12, 1, nth(1)))[1]
-	if want := "-rwxr-xr--    1 alice    alice           7 "; !strings.Contains(string(a), want) {
+	if want := "-rwxr-xr--    1 alice    alice               7 "; !strings.Contains(string(a), want) {
 		t.Errorf("answered %q, want %q in it", a, want)
 	}
 }
