@@ -189,14 +189,14 @@ func (f *DataFinding) lines() []string {
 	default:
 		resumption += ", or " + loose + " where the listener asks for no more"
 	}
-	clear := "clear data connections (PROT C) and clear control (CCC) not granted"
+	inClear := "clear data connections (PROT C) and clear control (CCC) not granted"
 	switch {
 	case f.ClearData && f.ClearControl:
-		clear = "clear data connections (PROT C) and clear control (CCC) granted"
+		inClear = "clear data connections (PROT C) and clear control (CCC) granted"
 	case f.ClearData:
-		clear = "clear data connections (PROT C) granted"
+		inClear = "clear data connections (PROT C) granted"
 	case f.ClearControl:
-		clear = "clear control (CCC) granted"
+		inClear = "clear control (CCC) granted"
 	}
-	return []string{resumption, clear}
+	return []string{resumption, inClear}
 }
