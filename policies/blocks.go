@@ -165,7 +165,16 @@ func (d *decoder) allow(b *hclsyntax.Block) {
 		s.name = b.Labels[0]
 	}
 	before := len(d.diags)
-	d.attributes("An allow", b.Body, conditionNames(), func(a *hclsyntax.Attribute) { d.condition(&s.cond, a) })
+	d.attributes("An allow", b.Body, append(conditionNames(), attrResumption, attrGrants), func(a *hclsyntax.Attribute) {
+		switch a.Name {
+		case attrResumption:
+			s.data.Granted = d.resumption(a)
+		case attrGrants:
+			d.grants(s, a)
+		default:
+			d.condition(&s.cond, a)
+		}
+	})
 	if s.cond.empty() && len(d.diags) == before {
 		d.fault(b.DefRange(), "Allow without a condition", "This would let everybody in everywhere. Say at least which protocol.")
 	}
@@ -179,12 +188,15 @@ func (d *decoder) require(b *hclsyntax.Block) {
 		s.name = b.Labels[0]
 	}
 	before := len(d.diags)
-	d.attributes("A require", b.Body, append(conditionNames(), "reply"), func(a *hclsyntax.Attribute) {
-		if a.Name == "reply" {
+	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, "reply"), func(a *hclsyntax.Attribute) {
+		switch a.Name {
+		case attrResumption:
+			s.data.Demanded = d.resumption(a)
+		case "reply":
 			s.reply = d.reply(a)
-			return
+		default:
+			d.condition(&s.cond, a)
 		}
-		d.condition(&s.cond, a)
 	})
 	for _, inner := range b.Body.Blocks {
 		switch {
@@ -198,7 +210,7 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			d.fault(inner.TypeRange, "Unknown block", "A require has no block %q.%s", inner.Type, suggest(inner.Type, []string{"when"}))
 		}
 	}
-	if s.cond.empty() && len(d.diags) == before {
+	if s.cond.empty() && !s.aboutData() && len(d.diags) == before {
 		d.fault(b.DefRange(), "Require without a requirement",
 			"Say what must hold, such as channel = \"encrypted\". What stands in \"when\" says only for whom.")
 	}

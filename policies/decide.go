@@ -49,7 +49,11 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 	matched.and(t.user.get(r.User))
 	group := t.groupBits(r.Groups)
 	matched.and(&group)
-	return p.judge(&matched, &r)
+	verdict := p.judge(&matched, &r)
+	if verdict.Allowed && r.Phase == session.PhaseVerified {
+		verdict.Data = p.data(&matched, r.Time)
+	}
+	return verdict
 }
 
 // connect judges what depends on the peer alone; matched are the conditions that
@@ -138,9 +142,13 @@ func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
 	return session.Verdict{Rule: p.defaultRule, Reason: reasonNoAllow}
 }
 
-// fails reports whether a requirement applies and does not hold.
+// applies reports whether a requirement is one for this request.
+func (s *statement) applies(matched *bits) bool { return s.when == nil || matched.has(s.when.id) }
+
+// fails reports whether a requirement applies and does not hold. One that is about
+// data connections only holds always: it refuses no login.
 func (p *Policy) fails(q *statement, matched *bits) bool {
-	return !matched.has(q.cond.id) && (q.when == nil || matched.has(q.when.id))
+	return !matched.has(q.cond.id) && q.applies(matched)
 }
 
 // exemption returns one that waives q at that time, or nil.

@@ -30,6 +30,28 @@
 // matches no allow and no exempt, meets no requirement, and counts as matching in
 // a when: what is not known is refused.
 //
+// # Data connections
+//
+// An allow may take tls_resumption and grants, and a require tls_resumption: what
+// holds for the connections of an FTP session after its login. They are no
+// conditions and change nothing of who is let in; a require that has nothing else
+// refuses no login. Every allow that matches grants, and the loosest counts; every
+// require that applies and is not exempted demands, and the strictest counts:
+//
+//	allow "zos" {
+//	  user           = "zos-batch"
+//	  from           = "mainframe"
+//	  tls_resumption = "preferred"                  # required, preferred or off
+//	  grants         = ["clear-control", "clear-data"] # CCC, PROT C
+//	}
+//	require "bound" {
+//	  tls_resumption = "required"
+//	  when { from = "partners" }
+//	}
+//
+// The verdict carries them as session.DataRules, at PhaseVerified and when it
+// allows; what they make of a listener is session.DataRules.Resumption.
+//
 // # Phases
 //
 // At PhaseConnect only requirements are judged that look at nothing but the peer

@@ -34,6 +34,8 @@ type Explanation struct {
 	Rule   string        `json:"rule"`
 	Reason string        `json:"reason"`
 	Reply  string        `json:"reply,omitempty"`
+	// Data is what holds for the data connections of FTP over TLS that is allowed.
+	Data *DataFinding `json:"data,omitempty"`
 	// Statements are all allows, requires and exempts in the order of the file.
 	Statements []Finding `json:"statements"`
 	// AllowedIf are the smallest changes of the request that would be allowed:
@@ -71,6 +73,9 @@ func (p *Policy) Explain(r session.Request) Explanation {
 	switch {
 	case verdict.Allowed:
 		e.Verdict = verdictAllow
+		if phase == session.PhaseVerified && r.Protocol == session.FTP && r.Channel == session.TLS {
+			e.Data = newDataFinding(verdict.Data)
+		}
 	case verdict.Insecure:
 		e.Verdict = verdictInsecure
 	}
@@ -95,13 +100,14 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 		if why := s.outside(r); len(why) > 0 {
 			return Finding{Result: resultNoApply, Why: why}
 		}
-		if len(unmet) == 0 {
-			return Finding{Result: resultHolds}
-		}
+		waived := slices.Concat(unmet, s.says())
 		for _, e := range s.exempts {
-			if len(e.cond.unmet(r)) == 0 && !e.expired(r.Time) {
-				return Finding{Result: resultExempted, Why: append(unmet, "by "+e.rule)}
+			if len(waived) > 0 && len(e.cond.unmet(r)) == 0 && !e.expired(r.Time) {
+				return Finding{Result: resultExempted, Why: append(waived, "by "+e.rule)}
 			}
+		}
+		if len(unmet) == 0 {
+			return Finding{Result: resultHolds, Why: s.says()}
 		}
 		if len(s.exempts) > 0 {
 			unmet = append(unmet, "no exempt matches")
@@ -113,7 +119,7 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 			return Finding{Result: resultNoMatch, Why: unmet}
 		case s.expired(r.Time):
 			return Finding{Result: resultExpired, Why: []string{"held until " + s.untilText}}
-		case len(s.requirement.outside(r)) > 0 || len(s.requirement.cond.unmet(r)) == 0:
+		case len(s.requirement.outside(r)) > 0 || len(s.requirement.cond.unmet(r)) == 0 && !s.requirement.aboutData():
 			return Finding{Result: resultNotNeeded}
 		}
 		return Finding{Result: resultMatches, Why: []string{"until " + s.untilText, "owner " + s.owner, s.because}}
@@ -121,7 +127,7 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 		if len(unmet) > 0 {
 			return Finding{Result: resultNoMatch, Why: unmet}
 		}
-		return Finding{Result: resultMatches}
+		return Finding{Result: resultMatches, Why: s.says()}
 	}
 }
 
@@ -178,6 +184,10 @@ func (e Explanation) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "by       %s\nbecause  %s\n", e.Rule, e.Reason)
 	if e.Reply != "" {
 		fmt.Fprintf(&b, "reply    %s\n", e.Reply)
+	}
+	if e.Data != nil {
+		lines := e.Data.lines()
+		fmt.Fprintf(&b, "data     %s\n", strings.Join(lines, "\n         "))
 	}
 	fmt.Fprintf(&b, "policy   %s\n\n", e.Policy)
 	for _, f := range e.Statements {

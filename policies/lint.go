@@ -43,6 +43,7 @@ func (p *Policy) lint(now time.Time) []Warning {
 			warn(e, "exempt %q %q is never needed: wherever it matches, the requirement holds or does not apply", e.name, e.own)
 		}
 	}
+	p.lintData(warn)
 	for _, a := range p.allows {
 		if !p.possible(a) {
 			warn(a, "allow %q can never let anybody in: its conditions exclude each other or a requirement", a.name)
@@ -96,12 +97,15 @@ func (p *Policy) possible(a *statement) bool {
 }
 
 // needed reports whether an exemption can match where its requirement applies
-// and fails.
+// and fails, or demands something of data connections.
 func (s *statement) needed() bool {
 	q := s.requirement
 	if q.when != nil && (disjoint(s.cond.listener, q.when.listener) || disjoint(s.cond.user, q.when.user) ||
 		apart(s.cond.from, q.when.from)) {
 		return false
+	}
+	if q.aboutData() && s.cond.overFTPS() && q.when.overFTPS() {
+		return true
 	}
 	return slices.ContainsFunc(ways(), func(w way) bool {
 		return s.cond.admits(w) && q.when.admits(w) && (!q.cond.admits(w) || q.cond.aboutUser() || q.cond.aboutPlace())

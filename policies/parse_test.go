@@ -114,6 +114,28 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// The examples of docs/policy.md are one policy that works.
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../docs/policy.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var src strings.Builder
+	for i, block := range strings.Split(string(doc), "```hcl\n") {
+		if example, _, _ := strings.Cut(block, "```"); i > 0 {
+			src.WriteString(example)
+		}
+	}
+	p := mustParse(t, src.String())
+	if w := p.Warnings(); len(w) > 0 {
+		t.Errorf("got warnings %v, want none", w)
+	}
+	if formatted, _ := Format(p.Source(), "policy.hcl"); !bytes.Equal(formatted, p.Source()) {
+		t.Errorf("the examples are not formatted; want\n%s", formatted)
+	}
+}
+
 func TestHash(t *testing.T) {
 	t.Parallel()
 	p := mustParse(t, "allow \"a\" {\n  protocol = \"ftp\"\n}\n")
@@ -237,6 +259,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(src)
 	}
 	f.Add([]byte(fortyRules()))
+	f.Add([]byte(dataRules))
 	requests := []session.Request{request(), request(plain, named), request(nameless), request(connecting), request(scanner), request(unknown)}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		p, err := Parse(src, "policy.hcl", testOptions())
@@ -250,6 +273,9 @@ func FuzzParse(f *testing.F) {
 			v := p.Decide(r)
 			if v.Allowed && v.Insecure {
 				t.Errorf("got %+v: allowed and insecure", v)
+			}
+			if v.Data != (session.DataRules{}) && (!v.Allowed || r.Phase != session.PhaseVerified) {
+				t.Errorf("got %+v: rules for data connections of nobody", v)
 			}
 			e := p.Explain(r)
 			if err := e.WriteText(new(bytes.Buffer)); err != nil {

@@ -41,6 +41,7 @@ type Policy struct {
 	hash     string
 
 	allows, requires, exempts []*statement // each by name
+	grants, demands           []*statement // the allows and requires about data connections
 	networks                  []network    // by name
 	listeners                 []string     // that are named, or Options.Listeners
 	warnings                  []Warning
@@ -119,6 +120,7 @@ func (d *decoder) policy(src []byte) *Policy {
 	if p.listeners == nil {
 		p.listeners = d.namedListeners()
 	}
+	p.grants, p.demands = sayingData(p.allows), sayingData(p.requires)
 	p.tables = compile(p.allows, p.requires, p.exempts)
 	return p
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,14 @@ func randomCondition(r *rand.Rand, names ...string) string {
 }
 
 func randomAllow(r *rand.Rand, n int) string {
-	return fmt.Sprintf("allow \"a%d\" {\n%s}\n", n, randomCondition(r, conditionNames()...))
+	data := ""
+	if r.IntN(3) == 0 {
+		data = "  tls_resumption = " + strconv.Quote(pick(r, resumptions()...)) + "\n"
+	}
+	if r.IntN(3) == 0 {
+		data += "  grants = " + some(r, grantWords()...) + "\n"
+	}
+	return fmt.Sprintf("allow \"a%d\" {\n%s%s}\n", n, randomCondition(r, conditionNames()...), data)
 }
 
 func randomRequire(r *rand.Rand, n int) string {
@@ -48,7 +56,14 @@ func randomRequire(r *rand.Rand, n int) string {
 	if r.IntN(2) == 0 {
 		when = "  when {\n" + randomCondition(r, conditionNames()...) + "  }\n"
 	}
-	return fmt.Sprintf("require \"r%d\" {\n%s%s}\n", n, randomCondition(r, conditionNames()...), when)
+	what := randomCondition(r, conditionNames()...)
+	if k := r.IntN(3); k > 0 {
+		data := "  tls_resumption = " + strconv.Quote(pick(r, resumptions()...)) + "\n"
+		if what += data; k == 1 {
+			what = data
+		}
+	}
+	return fmt.Sprintf("require \"r%d\" {\n%s%s}\n", n, what, when)
 }
 
 func randomExempt(r *rand.Rand, requirement, n int) string {
@@ -122,7 +137,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 			}
 			a.Rule, _, _ = strings.Cut(a.Rule, " (")
 			b.Rule, _, _ = strings.Cut(b.Rule, " (")
-			if a.Allowed != b.Allowed || a.Insecure != b.Insecure || a.Rule != b.Rule || a.Hint != b.Hint {
+			if a.Allowed != b.Allowed || a.Insecure != b.Insecure || a.Rule != b.Rule || a.Hint != b.Hint || a.Data != b.Data {
 				t.Fatalf("seed %d, %+v: got %+v and %+v for\n%s", seed, req, a, b, p.Source())
 			}
 		}
@@ -139,15 +154,36 @@ func TestMonotone(t *testing.T) {
 		wider := parseStatements(t, append(slices.Clone(statements), randomAllow(r, 101), randomExempt(r, 100, 101)))
 		for range 50 {
 			req := randomRequest(r)
-			got := p.Decide(req).Allowed
-			if !got && stricter.Decide(req).Allowed {
-				t.Fatalf("seed %d: one more require allowed %+v:\n%s", seed, req, stricter.Source())
+			got := p.Decide(req)
+			if less := stricter.Decide(req); !atMost(less, got) {
+				t.Fatalf("seed %d: one more require made %+v of %+v for %+v:\n%s", seed, less, got, req, stricter.Source())
 			}
-			if got && !wider.Decide(req).Allowed {
-				t.Fatalf("seed %d: one more allow and exempt refused %+v:\n%s", seed, req, wider.Source())
+			if more := wider.Decide(req); !atMost(got, more) {
+				t.Fatalf("seed %d: one more allow and exempt made %+v of %+v for %+v:\n%s", seed, more, got, req, wider.Source())
 			}
 		}
 	}
+}
+
+// atMost reports whether less permits nothing that more does not.
+func atMost(less, more session.Verdict) bool {
+	if !less.Allowed {
+		return less.Data == session.DataRules{}
+	}
+	a, b := less.Data, more.Data
+	if !more.Allowed || a.ClearData && !b.ClearData || a.ClearControl && !b.ClearControl {
+		return false
+	}
+	for _, listener := range everyResumption() {
+		if a.Resumption(listener) > b.Resumption(listener) {
+			return false
+		}
+	}
+	return true
+}
+
+func everyResumption() []session.Resumption {
+	return []session.Resumption{session.ResumptionUnset, session.ResumptionRequired, session.ResumptionPreferred, session.ResumptionOff}
 }
 
 // The tables decide as the plain reading of the statements does.
@@ -162,8 +198,37 @@ func TestTablesDecideAsStatementsRead(t *testing.T) {
 			if got, want := p.Decide(req).Allowed, p.plainly(req); got != want {
 				t.Fatalf("seed %d, %+v: got %v, want %v for\n%s", seed, req, got, want, p.Source())
 			}
+			req.Phase = session.PhaseVerified
+			var want session.DataRules
+			v := p.Decide(req)
+			if v.Allowed {
+				want = p.dataPlainly(req)
+			}
+			if v.Data != want {
+				t.Fatalf("seed %d, %+v: got %+v, want %+v for\n%s", seed, req, v.Data, want, p.Source())
+			}
 		}
 	}
+}
+
+// dataPlainly finds the rules about data connections by the same reading.
+func (p *Policy) dataPlainly(r session.Request) session.DataRules {
+	var out session.DataRules
+	for _, a := range p.allows {
+		if p.finding(a, r).Result == resultMatches {
+			out.Granted = max(out.Granted, a.data.Granted)
+			out.ClearData = out.ClearData || a.data.ClearData
+			out.ClearControl = out.ClearControl || a.data.ClearControl
+		}
+	}
+	for _, q := range p.requires {
+		if p.finding(q, r).Result == resultHolds && q.data.Demanded != session.ResumptionUnset {
+			if out.Demanded == session.ResumptionUnset || q.data.Demanded < out.Demanded {
+				out.Demanded = q.data.Demanded
+			}
+		}
+	}
+	return out
 }
 
 // plainly decides by the reading that explanations are made of.
@@ -226,9 +291,9 @@ func fortyRules() string {
 	var b strings.Builder
 	b.WriteString(nearby)
 	for i := range 10 {
-		fmt.Fprintf(&b, "allow \"a%d\" {\n protocol = [\"ftp\", \"sftp\"]\n group = [\"g%d\", \"users\"]\n}\n", i, i)
+		fmt.Fprintf(&b, "allow \"a%d\" {\n protocol = [\"ftp\", \"sftp\"]\n group = [\"g%d\", \"users\"]\n tls_resumption = \"preferred\"\n grants = \"clear-data\"\n}\n", i, i)
 		fmt.Fprintf(&b, "require \"r%d\" {\n channel = \"encrypted\"\n when {\n group = \"g%d\"\n from = \"10.%d.0.0/16\"\n }\n}\n", i, i, i)
-		fmt.Fprintf(&b, "require \"s%d\" {\n method = [\"password\", \"publickey\"]\n when { user = \"u%d\" }\n}\n", i, i)
+		fmt.Fprintf(&b, "require \"s%d\" {\n method = [\"password\", \"publickey\"]\n tls_resumption = \"required\"\n when { user = \"u%d\" }\n}\n", i, i)
 		fmt.Fprintf(&b, "exempt \"r%d\" \"e\" {\n user = \"u%d\"\n from = \"near\"\n until = \"2027-06-30\"\n owner = \"o\"\n because = \"b\"\n}\n", i, i)
 	}
 	return b.String()

@@ -33,6 +33,10 @@ type statement struct {
 	when  *condition // to whom a require applies; nil means everybody
 	reply string     // of a require
 
+	// data is what an allow grants and a require demands for the connections after
+	// the login.
+	data session.DataRules
+
 	// of an exempt
 	until          time.Time // the first moment at which it no longer holds
 	untilText      string

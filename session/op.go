@@ -16,7 +16,8 @@ type Op struct {
 	// Bytes is the content moved, set before End.
 	Bytes int64
 	// Carrier is the protection of the connection that moves the content, where that
-	// is not the session's own: an FTP data connection. Nil means the session's.
+	// is not the session's own: an FTP data connection, of TLS as TLSChannel describes
+	// it. Nil means the session's, also where no such connection came to be.
 	Carrier *Channel
 	// MessageID and QueueID complete the record of Accept.
 	MessageID, QueueID string

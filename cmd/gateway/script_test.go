@@ -2,19 +2,24 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
+	"net/textproto"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"gateway/admin"
 )
 
 func TestMain(m *testing.M) {
@@ -32,7 +37,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "json": isJSON, "loopback": loopback, "running": running, "readonce": readOnce, "mode": mode, "newer": newer, "taken": taken,
+			"status": status, "json": isJSON, "loopback": loopback, "running": running, "readonce": readOnce, "mode": mode, "newer": newer, "taken": taken, "claim": claim,
 		},
 	})
 }
@@ -184,4 +189,34 @@ func taken(ts *testscript.TestScript, _ bool, args []string) {
 	path := ts.MkAbs(args[0])
 	text := listenAddress.ReplaceAllString(ts.ReadFile(path), `${1}"`+ln.Addr().String()+`"`)
 	ts.Check(os.WriteFile(path, []byte(text), 0o600))
+}
+
+// claim DIR LISTENER USER names a user over plain FTP at a listener of the gateway
+// that runs in DIR, is refused, and leaves.
+func claim(ts *testscript.TestScript, _ bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+	defer cancel()
+	client, err := admin.Dial(ctx, filepath.Join(ts.MkAbs(args[0]), "state", "control.sock"))
+	ts.Check(err)
+	defer func() { _ = client.Close() }()
+	status, err := admin.Call[admin.Status](ctx, client, "node.status", admin.Nothing{})
+	ts.Check(err)
+	i := slices.IndexFunc(status.Listeners, func(l admin.Listener) bool { return l.Name == args[1] })
+	if i < 0 {
+		ts.Fatalf("no listener %q among %v", args[1], status.Listeners)
+	}
+	conn, err := textproto.Dial("tcp", status.Listeners[i].Address)
+	ts.Check(err)
+	defer func() { _ = conn.Close() }()
+	_, _, err = conn.ReadResponse(220)
+	ts.Check(err)
+	for _, step := range []struct {
+		line string
+		code int
+	}{{"USER " + args[2], 530}, {"QUIT", 221}} {
+		_, err := conn.Cmd("%s", step.line)
+		ts.Check(err)
+		_, _, err = conn.ReadResponse(step.code)
+		ts.Check(err)
+	}
 }

@@ -76,6 +76,10 @@ func TestWrongUsage(t *testing.T) {
 		{"audit query --since xx", `time "xx"`},
 		{"audit query --remote xx", `network "xx"`},
 		{"audit tail -n -1", "-n is -1; want 0 to"},
+		{"report", "gateway report needs a command: plaintext"},
+		{"report plain", `gateway report has no command "plain"; did you mean "plaintext"?`},
+		{"report plaintext --since xx", `time "xx"`},
+		{"report plaintext --since 2999-01-01", "since 2999-01-01T00:00:00Z is not before until"},
 		{"bans add xx", `network "xx"`},
 		{"bans add ::1 --for -1h", "--for is -1h"},
 		{"bans add ::1 --for soon", "soon"},
@@ -102,5 +106,8 @@ func TestCompletion(t *testing.T) {
 	}
 	if _, stdout, _ := call(t, "__complete", "audit", "query", "--event", "lo"); !strings.Contains(stdout, "login") {
 		t.Errorf("got %q, want login completed", stdout)
+	}
+	if _, stdout, _ := call(t, "__complete", "report", "pl"); !strings.Contains(stdout, "plaintext") {
+		t.Errorf("got %q, want plaintext completed", stdout)
 	}
 }

@@ -1,0 +1,202 @@
+package policies
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"gateway/session"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+)
+
+// The attributes about the data connections of FTP.
+const (
+	attrResumption = "tls_resumption" // allow, require
+	attrGrants     = "grants"         // allow
+)
+
+// The words of grants.
+const (
+	grantClearData    = "clear-data"    // PROT C
+	grantClearControl = "clear-control" // CCC
+)
+
+func grantWords() []string { return []string{grantClearData, grantClearControl} }
+
+func resumptions() []string {
+	return []string{session.ResumptionRequired.String(), session.ResumptionPreferred.String(), session.ResumptionOff.String()}
+}
+
+// resumption reads tls_resumption.
+func (d *decoder) resumption(a *hclsyntax.Attribute) session.Resumption {
+	t, ok := d.one(a)
+	if !ok {
+		return session.ResumptionUnset
+	}
+	r, err := session.ParseResumption(t.value)
+	if err != nil {
+		d.fault(t.at, "Unknown "+attrResumption, "There is no %s %q.%s", attrResumption, t.value, suggest(t.value, resumptions()))
+	}
+	return r
+}
+
+// grants reads what an allow grants beyond the entry.
+func (d *decoder) grants(s *statement, a *hclsyntax.Attribute) {
+	if list, ok := a.Expr.(*hclsyntax.TupleConsExpr); ok && len(list.Exprs) == 0 {
+		d.fault(a.Expr.Range(), "Empty list", "An empty list grants nothing. Leave the attribute out.")
+		return
+	}
+	for _, t := range d.texts(a) {
+		switch t.value {
+		case grantClearData:
+			s.data.ClearData = true
+		case grantClearControl:
+			s.data.ClearControl = true
+		default:
+			d.fault(t.at, "Unknown grant", "There is no grant %q.%s", t.value, suggest(t.value, grantWords()))
+		}
+	}
+}
+
+// aboutData reports whether an allow or a require says something of the
+// connections after the login.
+func (s *statement) aboutData() bool { return s.data != session.DataRules{} }
+
+// sayingData lists the statements that say something of data connections.
+func sayingData(list []*statement) []*statement {
+	return slices.DeleteFunc(slices.Clone(list), func(s *statement) bool { return !s.aboutData() })
+}
+
+// data is what the rules say of the connections of a session that is let in.
+// Every allow that matches grants, not only the one that is said to have decided.
+func (p *Policy) data(matched *bits, now time.Time) session.DataRules {
+	var out session.DataRules
+	for _, a := range p.grants {
+		if matched.has(a.cond.id) {
+			out.Granted = max(out.Granted, a.data.Granted)
+			out.ClearData = out.ClearData || a.data.ClearData
+			out.ClearControl = out.ClearControl || a.data.ClearControl
+		}
+	}
+	for _, q := range p.demands {
+		if q.applies(matched) && exemption(q, matched, now) == nil {
+			out.Demanded = stricter(out.Demanded, q.data.Demanded)
+		}
+	}
+	return out
+}
+
+// stricter is the stricter of two demands, of which either may be unset.
+func stricter(a, b session.Resumption) session.Resumption {
+	if a == session.ResumptionUnset || b == session.ResumptionUnset {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+// says is what a statement says of the connections after the login, in words;
+// nothing if it says nothing.
+func (s *statement) says() []string {
+	var out []string
+	if r := max(s.data.Granted, s.data.Demanded); r != session.ResumptionUnset {
+		verb := "grants "
+		if s.kind == kindRequire {
+			verb = "demands "
+		}
+		out = append(out, verb+attrResumption+" "+r.String())
+	}
+	if words := clearWords(s.data); len(words) > 0 {
+		out = append(out, "grants "+strings.Join(words, ", "))
+	}
+	return out
+}
+
+// clearWords are the grants that are given.
+func clearWords(d session.DataRules) []string {
+	var out []string
+	if d.ClearData {
+		out = append(out, grantClearData)
+	}
+	if d.ClearControl {
+		out = append(out, grantClearControl)
+	}
+	return out
+}
+
+// overFTPS reports whether the condition can match FTP over TLS, the only way in
+// for which rules about data connections mean anything.
+func (c *condition) overFTPS() bool {
+	return c.admits(way{protocolNumber(session.FTP), int(session.TLS), methodNumber(session.MethodPassword)})
+}
+
+// lintData warns of rules about data connections that change nothing.
+func (p *Policy) lintData(warn func(s *statement, format string, args ...any)) {
+	for _, a := range p.grants {
+		if !a.cond.overFTPS() {
+			warn(a, "allow %q says something of data connections and can never match FTP over TLS, so it means nothing", a.name)
+		}
+		if a.data.Granted == session.ResumptionRequired {
+			warn(a, "allow %q grants tls_resumption \"required\", which is the strictest and loosens nothing; "+
+				"to demand it, write it in a require", a.name)
+		}
+	}
+	for _, q := range p.demands {
+		if !q.when.overFTPS() {
+			warn(q, "require %q says something of data connections and never applies to FTP over TLS, so it means nothing", q.name)
+		}
+		if q.data.Demanded == session.ResumptionOff {
+			warn(q, "require %q demands tls_resumption \"off\", which is the loosest and restricts nothing; "+
+				"to grant it, write it in an allow", q.name)
+		}
+	}
+}
+
+// A DataFinding is what holds for the data connections of an FTP session.
+type DataFinding struct {
+	// Resumption is what data connections over TLS must show, by what the listener
+	// asks for by itself.
+	Resumption map[string]string `json:"tls_resumption"`
+	// Granted is the loosest that an allow grants, Demanded the strictest that a
+	// require demands. Empty if none says it.
+	Granted      string `json:"granted,omitempty"`
+	Demanded     string `json:"demanded,omitempty"`
+	ClearData    bool   `json:"clear_data"`
+	ClearControl bool   `json:"clear_control"`
+}
+
+func newDataFinding(d session.DataRules) *DataFinding {
+	out := &DataFinding{
+		Resumption: make(map[string]string), Granted: d.Granted.String(), Demanded: d.Demanded.String(),
+		ClearData: d.ClearData, ClearControl: d.ClearControl,
+	}
+	for _, word := range resumptions() {
+		listener, _ := session.ParseResumption(word) // one of its own words
+		out.Resumption[word] = d.Resumption(listener).String()
+	}
+	return out
+}
+
+// lines says the finding for people to read.
+func (f *DataFinding) lines() []string {
+	strict := f.Resumption[session.ResumptionRequired.String()]
+	loose := f.Resumption[session.ResumptionOff.String()]
+	resumption := attrResumption + " " + strict
+	switch {
+	case strict == loose:
+	case strict == session.ResumptionRequired.String() && loose == session.ResumptionOff.String():
+		resumption = attrResumption + " as the listener asks"
+	default:
+		resumption += ", or " + loose + " where the listener asks for no more"
+	}
+	inClear := "clear data connections (PROT C) and clear control (CCC) not granted"
+	switch {
+	case f.ClearData && f.ClearControl:
+		inClear = "clear data connections (PROT C) and clear control (CCC) granted"
+	case f.ClearData:
+		inClear = "clear data connections (PROT C) granted"
+	case f.ClearControl:
+		inClear = "clear control (CCC) granted"
+	}
+	return []string{resumption, inClear}
+}
