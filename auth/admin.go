@@ -186,7 +186,7 @@ func (a *Accounts) Remove(ctx context.Context, name string) (Change, error) {
 // AddKeys gives the account the public keys of a file, all or none (ParseKeys
 // tells the form). Errors: ErrInvalid, ErrNotExist, ErrExist.
 func (a *Accounts) AddKeys(ctx context.Context, name string, file []byte) (Change, error) {
-	keys, err := ParseKeys(file)
+	keys, err := ParseKeys(file, time.Now())
 	if err != nil {
 		return Change{}, err
 	}

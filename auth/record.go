@@ -30,7 +30,7 @@ type Info struct {
 type record struct {
 	id   int64
 	info Info
-	keys map[string]bool // by wire encoding
+	keys map[keyID]bool
 
 	// password is the id of the password, 0 if there is none, and another
 	// whenever it is set, even to the same.
@@ -122,7 +122,7 @@ func (l *loader) each(query string, scan func(dest func(...any) error) error) er
 
 func (l *loader) accounts() error {
 	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed FROM accounts a`, func(dest func(...any) error) error {
-		r := &record{keys: make(map[string]bool)}
+		r := &record{keys: make(map[keyID]bool)}
 		r.info.Groups, r.info.Addresses, r.info.Keys = []string{}, []string{}, []Key{} // [] in JSON, not null
 		var created, changed int64
 		if err := dest(&r.id, &r.info.Name, &r.info.Disabled, &r.info.Route, &created, &changed); err != nil {
@@ -173,7 +173,7 @@ func (l *loader) keys() error {
 		k.blob, k.Added = string(blob), fromMicros(added)
 		r := l.found[id]
 		r.info.Keys = append(r.info.Keys, k)
-		r.keys[k.blob] = true
+		r.keys[k.id()] = true
 		return nil
 	})
 }
