@@ -120,6 +120,11 @@ func methods() map[string]call {
 		"user.address.add":    method((*Service).addressAdd),
 		"user.address.remove": method((*Service).addressRemove),
 
+		"group.list":   method((*Service).groupList),
+		"group.show":   method((*Service).groupShow),
+		"group.set":    method((*Service).groupSet),
+		"group.remove": method((*Service).groupRemove),
+
 		"policy.explain": method((*Service).policyExplain),
 		"policy.apply":   method((*Service).policyApply),
 

@@ -23,6 +23,7 @@ type NewUser struct {
 	Groups   []string `json:"groups"`
 	Route    string   `json:"route"`
 	Password string   `json:"password"`
+	auth.AllowanceUpdate
 }
 
 // UserUpdate changes what is not nil.
@@ -30,6 +31,21 @@ type UserUpdate struct {
 	Name   string    `json:"name"`
 	Groups *[]string `json:"groups"`
 	Route  *string   `json:"route"`
+	auth.AllowanceUpdate
+}
+
+// ShownUser is an account with what comes of it and its groups together.
+type ShownUser struct {
+	User
+	Access Access `json:"access"`
+}
+
+// Access is what an account may do with files from its next login on.
+type Access struct {
+	Permissions []session.PathRule   `json:"permissions"`
+	Quota       session.Quota        `json:"quota"`
+	Shared      []session.GroupQuota `json:"shared"` // those of its groups
+	Bandwidth   int64                `json:"bandwidth,omitempty"`
 }
 
 // Passwd sets a password.
@@ -83,7 +99,10 @@ func (s *Service) userAdd(ctx context.Context, in NewUser) (User, error) {
 		return User{}, err
 	}
 	return s.change(ctx, verbAdd, "user "+in.Name, func() (auth.Change, error) {
-		return s.Accounts.Add(ctx, in.Name, auth.New{Groups: in.Groups, Route: in.Route, Password: session.NewSecret(in.Password)})
+		return s.Accounts.Add(ctx, in.Name, auth.New{
+			Groups: in.Groups, Route: in.Route, Password: session.NewSecret(in.Password),
+			Allowance: in.Of(auth.Allowance{}),
+		})
 	})
 }
 
@@ -95,8 +114,17 @@ func (s *Service) userList(ctx context.Context, _ Nothing) ([]User, error) {
 	return list, err
 }
 
-func (s *Service) userShow(ctx context.Context, in Name) (User, error) {
-	return s.Accounts.Show(ctx, in.Name)
+func (s *Service) userShow(ctx context.Context, in Name) (ShownUser, error) {
+	user, err := s.Accounts.Show(ctx, in.Name)
+	if err != nil {
+		return ShownUser{}, err
+	}
+	account, err := s.Accounts.Lookup(ctx, in.Name)
+	a := account.Identity.Access
+	return ShownUser{User: user, Access: Access{
+		Permissions: append([]session.PathRule{}, a.Rules...), Quota: a.Quota,
+		Shared: append([]session.GroupQuota{}, a.Shared...), Bandwidth: a.Bandwidth,
+	}}, err
 }
 
 func (s *Service) userSet(ctx context.Context, in UserUpdate) (User, error) {
@@ -106,7 +134,7 @@ func (s *Service) userSet(ctx context.Context, in UserUpdate) (User, error) {
 		}
 	}
 	return s.change(ctx, verbSet, "user "+in.Name, func() (auth.Change, error) {
-		return s.Accounts.Set(ctx, in.Name, auth.Update{Groups: in.Groups, Route: in.Route})
+		return s.Accounts.Set(ctx, in.Name, auth.Update{Groups: in.Groups, Route: in.Route, AllowanceUpdate: in.AllowanceUpdate})
 	})
 }
 

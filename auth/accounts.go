@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -45,8 +46,11 @@ type Accounts struct {
 	memo  memo
 	dummy hashes.Hash
 
+	// mu guards what follows; whoever changes it holds refreshing too.
 	mu      sync.RWMutex
-	records map[string]*record // by name
+	records map[string]*record         // by name
+	groups  map[string]Allowance       // what was said of groups, by name
+	members map[string]map[string]bool // the names of accounts, by that of the group
 	// stale says that records may not be what the store holds, because it could
 	// not be read after a change. Nothing is answered from them until it was.
 	stale atomic.Bool
@@ -99,16 +103,25 @@ func (a *Accounts) refreshAll(ctx context.Context, always bool) error {
 		return nil // somebody else has done it meanwhile
 	}
 	var all map[string]*record
+	var groups map[string]Allowance
 	err := a.db.Read(ctx, func(tx *sql.Tx) (err error) {
-		all, err = loadAll(ctx, tx)
+		if all, err = loadAll(ctx, tx); err != nil {
+			return err
+		}
+		groups, err = loadGroups(ctx, tx, "")
 		return err
 	})
 	if err != nil {
 		return err
 	}
+	work, members := newAccesses(groups), make(map[string]map[string]bool)
+	for _, r := range all {
+		r.access = work.of(&r.info)
+		enrol(members, r, true)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.records = all
+	a.records, a.groups, a.members = all, groups, members
 	a.stale.Store(false)
 	return nil
 }
@@ -129,12 +142,69 @@ func (a *Accounts) refresh(ctx context.Context, name string) {
 		a.cfg.Log.Error("accounts cannot be read", "err", err)
 		return
 	}
+	r, ok := found[name]
+	if ok {
+		r.access = newAccesses(a.groups).of(&r.info)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if r, ok := found[name]; ok {
-		a.records[name] = r
-	} else {
+	if old, known := a.records[name]; known {
+		enrol(a.members, old, false)
 		delete(a.records, name)
+	}
+	if ok {
+		enrol(a.members, r, true)
+		a.records[name] = r
+	}
+}
+
+// refreshGroup does so for what was said of one group, and works out anew what
+// its members may do. Nothing else about them changes, their generation and what
+// is remembered of their passwords least of all.
+func (a *Accounts) refreshGroup(ctx context.Context, name string) {
+	a.refreshing.Lock()
+	defer a.refreshing.Unlock()
+	var found map[string]Allowance
+	err := a.db.Read(ctx, func(tx *sql.Tx) (err error) {
+		found, err = loadGroups(ctx, tx, " WHERE g.name = $1", name)
+		return err
+	})
+	if err != nil {
+		a.stale.Store(true)
+		a.cfg.Log.Error("accounts cannot be read", "err", err)
+		return
+	}
+	// Worked out before anybody has to wait for it: only who holds refreshing
+	// changes what is read here.
+	groups := maps.Clone(a.groups)
+	delete(groups, name)
+	maps.Copy(groups, found)
+	work := newAccesses(groups)
+	changed := make(map[string]*record, len(a.members[name]))
+	for member := range a.members[name] {
+		r := *a.records[member]
+		r.access = work.of(&r.info)
+		changed[member] = &r
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.groups = groups
+	maps.Copy(a.records, changed)
+}
+
+// enrol makes r a member of its groups, or takes it out of them.
+func enrol(members map[string]map[string]bool, r *record, in bool) {
+	for _, g := range r.info.Groups {
+		if !in {
+			if delete(members[g], r.info.Name); len(members[g]) == 0 {
+				delete(members, g)
+			}
+			continue
+		}
+		if members[g] == nil {
+			members[g] = make(map[string]bool)
+		}
+		members[g][r.info.Name] = true
 	}
 }
 

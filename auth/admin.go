@@ -28,12 +28,14 @@ type New struct {
 	Route string
 	// Password may be empty: then the account has none, and needs a key.
 	Password session.Secret
+	Allowance
 }
 
 // Update is what Set changes; nil leaves as it is.
 type Update struct {
 	Groups *[]string
 	Route  *string
+	AllowanceUpdate
 }
 
 // Add makes an account. Errors: ErrName, ErrInvalid, ErrExist.
@@ -46,6 +48,10 @@ func (a *Accounts) Add(ctx context.Context, name string, n New) (Change, error) 
 		return Change{}, err
 	}
 	if err := checkRoute(n.Route); err != nil {
+		return Change{}, err
+	}
+	allowance, err := n.Allowance.checked()
+	if err != nil {
 		return Change{}, err
 	}
 	if a.count() >= maxAccounts {
@@ -68,6 +74,9 @@ func (a *Accounts) Add(ctx context.Context, name string, n New) (Change, error) 
 			return err
 		}
 		if err := putGroups(ctx, tx, id, groups); err != nil {
+			return err
+		}
+		if err := putAccountAllowance(ctx, tx, id, allowance); err != nil {
 			return err
 		}
 		if hash == "" {
@@ -104,7 +113,8 @@ func (a *Accounts) Show(ctx context.Context, name string) (Info, error) {
 	return *r.info.clone(), nil
 }
 
-// Set changes groups or route. Errors: ErrInvalid, ErrNotExist.
+// Set changes groups, route, or what is allowed with files; a session keeps what
+// it began with. Errors: ErrInvalid, ErrNotExist.
 func (a *Accounts) Set(ctx context.Context, name string, u Update) (Change, error) {
 	var groups []string
 	if u.Groups != nil {
@@ -121,6 +131,15 @@ func (a *Accounts) Set(ctx context.Context, name string, u Update) (Change, erro
 	return a.edit(ctx, "set", name, func(ctx context.Context, tx *sql.Tx, before *record, _ int64) error {
 		if u.Route != nil {
 			if _, err := tx.ExecContext(ctx, `UPDATE accounts SET route = $2 WHERE id = $1`, before.id, *u.Route); err != nil {
+				return err
+			}
+		}
+		if !u.AllowanceUpdate.Empty() {
+			allowance, err := u.Of(before.info.Allowance).checked()
+			if err != nil {
+				return err
+			}
+			if err := putAccountAllowance(ctx, tx, before.id, allowance); err != nil {
 				return err
 			}
 		}
@@ -186,7 +205,7 @@ func (a *Accounts) Remove(ctx context.Context, name string) (Change, error) {
 // AddKeys gives the account the public keys of a file, all or none (ParseKeys
 // tells the form). Errors: ErrInvalid, ErrNotExist, ErrExist.
 func (a *Accounts) AddKeys(ctx context.Context, name string, file []byte) (Change, error) {
-	keys, err := ParseKeys(file)
+	keys, err := ParseKeys(file, time.Now())
 	if err != nil {
 		return Change{}, err
 	}

@@ -1,5 +1,7 @@
-// Package auth knows who somebody is: the accounts, their passwords, SSH keys
-// and mail addresses, kept in the store, and whether a proof is right.
+// Package auth knows who somebody is: the accounts, their passwords, SSH keys,
+// keys of client certificates and mail addresses, kept in the store, and whether
+// a proof is right. With them it keeps what was said of accounts and groups about
+// files, and works out what each account may do; to hold to it is for others.
 //
 // Accounts implements session.Authenticator for the gate, and the changes that
 // an administrator makes. All accounts are held in memory beside the store, so

@@ -25,6 +25,8 @@ var (
 	errNoAccount   = &kind{"no such account", ErrNotExist}
 	errNoKey       = &kind{"no such key", ErrNotExist}
 	errNoAddress   = &kind{"no such address", ErrNotExist}
+	errNoGroup     = &kind{"no such group: it has no members, and nothing is said of it; see 'gateway group list'", ErrNotExist}
+	errNothingSaid = &kind{"nothing is said of it that could be removed", ErrNotExist}
 	errAccount     = &kind{"account exists", ErrExist}
 	errKeyTwice    = &kind{"the account has this key", ErrExist}
 	errAddressUsed = &kind{"the address belongs to an account", ErrExist}

@@ -22,15 +22,24 @@ const (
 	minRSABits      = 3072 // the most is set by x/crypto/ssh, which does not parse a larger key
 )
 
-// Key is an SSH public key of an account.
+// Key is a public key of an account: an SSH key, or that of a TLS client's
+// certificate.
 type Key struct {
-	Algorithm   string    `json:"algorithm"`   // "ssh-ed25519"
+	Algorithm   string    `json:"algorithm"`   // "ssh-ed25519", or session.KeyX509
 	Fingerprint string    `json:"fingerprint"` // "SHA256:...", as OpenSSH prints it
 	Comment     string    `json:"comment,omitempty"`
 	Added       time.Time `json:"added,omitzero"` // zero until it is stored
 
-	blob string // wire encoding, RFC 4253, section 6.6
+	blob string // session.Key.Blob
 }
+
+// keyID is what makes a key the same: a certificate's key is never an SSH key,
+// whatever its bytes.
+type keyID struct{ algorithm, blob string }
+
+func idOf(k session.Key) keyID { return keyID{k.Algorithm, k.Blob} }
+
+func (k Key) id() keyID { return keyID{k.Algorithm, k.blob} }
 
 // Session returns the key as the gate knows it.
 func (k Key) Session() session.Key {
@@ -42,12 +51,18 @@ func (k Key) Session() session.Key {
 // line must be good, or none is taken; the error is an ErrInvalid with the
 // number of the line.
 //
+// A file may instead hold X.509 certificates as PEM, whose keys are taken. now is
+// the time at which they must not have expired.
+//
 // Options before a key are refused, except those that forbid what the gateway
 // never does (restrict, no-pty and the like): to ignore one that limits the key
 // would widen what it may do.
-func ParseKeys(file []byte) ([]Key, error) {
+func ParseKeys(file []byte, now time.Time) ([]Key, error) {
 	if len(file) > maxKeyFileBytes {
 		return nil, invalid("key file", "larger than %d bytes", maxKeyFileBytes)
+	}
+	if holdsPEM(file) {
+		return parseCertificates(file, now)
 	}
 	var keys []Key
 	lines := bufio.NewScanner(bytes.NewReader(file))
@@ -83,12 +98,12 @@ func parseKey(line string) (Key, error) {
 	switch {
 	case strings.HasPrefix(line, "---- BEGIN SSH2 PUBLIC KEY"):
 		return Key{}, invalid("key", "this form is of RFC 4716; convert it with ssh-keygen -i -f FILE")
-	case strings.HasPrefix(line, "-----BEGIN"), strings.HasPrefix(line, "PuTTY-User-Key-File"):
-		return Key{}, invalid("key", "this is a private key; give the public one (FILE.pub) and keep this to yourself")
+	case strings.HasPrefix(line, "PuTTY-User-Key-File"):
+		return Key{}, errPrivateKey()
 	}
 	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	if err != nil {
-		return Key{}, invalid("key", "not a public key that can be read (want: ssh-ed25519 AAAA... comment)")
+		return Key{}, invalid("key", "not a public key that can be read (want: ssh-ed25519 AAAA... comment, or a certificate as PEM)")
 	}
 	if err := checkOptions(options); err != nil {
 		return Key{}, err

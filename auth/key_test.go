@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bytes"
 	"crypto/dsa" //lint:ignore SA1019 to see that its keys are refused
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -12,8 +13,11 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"gateway/session"
 )
 
 // publicKey returns a key as its line in authorized_keys, without a comment.
@@ -72,7 +76,7 @@ func TestParseKeys(t *testing.T) {
 		"  " + publicKey(t, &ec.PublicKey) + "\n" +
 		"restrict,no-pty " + rsaKey(t, 3072) + " two words \x1b[31m\xff\n" +
 		skKey(t) + " yubikey"
-	keys, err := ParseKeys([]byte(file))
+	keys, err := ParseKeys([]byte(file), time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +145,7 @@ func TestParseKeysRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := ParseKeys([]byte(tt.file))
+			_, err := ParseKeys([]byte(tt.file), time.Now())
 			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), tt.reason) {
 				t.Errorf("got %v, want %v with %q", err, ErrInvalid, tt.reason)
 			}
@@ -176,11 +180,12 @@ func certificate(t *testing.T) string {
 
 func FuzzParseKeys(f *testing.F) {
 	good := ed25519Key(f)
-	for _, seed := range []string{good, good + " comment", "restrict " + good, `from="a b,c" ` + good, rsaKey(f, 1024), skKey(f), "# x\n\n", "-----BEGIN"} {
+	cert := signed(f, ecKey(f, elliptic.P256()), nil, nil, nil)
+	for _, seed := range []string{good, good + " comment", "restrict " + good, `from="a b,c" ` + good, rsaKey(f, 1024), skKey(f), "# x\n\n", "-----BEGIN", pemOf(cert), "x\n" + pemOf(cert, cert), pemOf(cert) + "-----BEGIN PRIVATE KEY-----\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
-		keys, err := ParseKeys(file)
+		keys, err := ParseKeys(file, time.Now())
 		if err != nil {
 			if !errors.Is(err, ErrInvalid) {
 				t.Errorf("got %v, want %v", err, ErrInvalid)
@@ -190,7 +195,14 @@ func FuzzParseKeys(f *testing.F) {
 		if len(keys) == 0 || len(keys) > maxKeys {
 			t.Errorf("got %d keys", len(keys))
 		}
+		if bytes.HasPrefix(file, []byte("-----BEGIN PRIVATE KEY")) {
+			t.Error("a private key was passed over")
+		}
 		for _, k := range keys {
+			if k.Algorithm == session.KeyX509 {
+				spkiOf(t, k)
+				continue
+			}
 			pub, err := ssh.ParsePublicKey([]byte(k.blob))
 			if err != nil {
 				t.Fatalf("accepted what is no key: %v", err)

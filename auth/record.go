@@ -15,6 +15,7 @@ import (
 type Info struct {
 	Name      string    `json:"name"`
 	Groups    []string  `json:"groups"`
+	Allowance           // its own; what its groups add is in session.Identity.Access
 	Disabled  bool      `json:"disabled"`
 	Route     string    `json:"route"` // of its mail; empty is the default route
 	Addresses []string  `json:"addresses"`
@@ -30,7 +31,9 @@ type Info struct {
 type record struct {
 	id   int64
 	info Info
-	keys map[string]bool // by wire encoding
+	keys map[keyID]bool
+	// access is what the account may do, with what its groups add.
+	access session.Access
 
 	// password is the id of the password, 0 if there is none, and another
 	// whenever it is set, even to the same.
@@ -46,7 +49,7 @@ func (r *record) account() session.Account {
 		Known: true, Disabled: r.info.Disabled, Generation: r.info.Changed.UnixMicro(),
 		Identity: session.Identity{
 			User: r.info.Name, Groups: r.info.Groups, Addresses: r.info.Addresses, Route: r.info.Route,
-			Access: session.FullAccess(),
+			Access: r.access,
 		},
 	}
 }
@@ -54,6 +57,7 @@ func (r *record) account() session.Account {
 // clone is an Info that the caller may change.
 func (i Info) clone() *Info {
 	i.Groups, i.Addresses, i.Keys = slices.Clone(i.Groups), slices.Clone(i.Addresses), slices.Clone(i.Keys)
+	i.Allowance = i.Allowance.clone()
 	return &i
 }
 
@@ -82,6 +86,7 @@ func load(ctx context.Context, tx *sql.Tx, where string, args ...any) (map[strin
 		do   func() error
 	}{
 		{"accounts", l.accounts}, {"groups", l.groups}, {"addresses", l.addresses}, {"keys", l.keys}, {"passwords", l.passwords},
+		{"permissions", l.permissions},
 	} {
 		if err := step.do(); err != nil {
 			return nil, fmt.Errorf("read %s: %w", step.what, err)
@@ -121,11 +126,13 @@ func (l *loader) each(query string, scan func(dest func(...any) error) error) er
 }
 
 func (l *loader) accounts() error {
-	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed FROM accounts a`, func(dest func(...any) error) error {
-		r := &record{keys: make(map[string]bool)}
+	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth FROM accounts a`, func(dest func(...any) error) error {
+		r := &record{keys: make(map[keyID]bool)}
 		r.info.Groups, r.info.Addresses, r.info.Keys = []string{}, []string{}, []Key{} // [] in JSON, not null
+		r.info.Permissions = []session.PathRule{}
 		var created, changed int64
-		if err := dest(&r.id, &r.info.Name, &r.info.Disabled, &r.info.Route, &created, &changed); err != nil {
+		if err := dest(&r.id, &r.info.Name, &r.info.Disabled, &r.info.Route, &created, &changed,
+			&r.info.Quota.Bytes, &r.info.Quota.Files, &r.info.Bandwidth); err != nil {
 			return err
 		}
 		r.info.Created, r.info.Changed = fromMicros(created), fromMicros(changed)
@@ -173,7 +180,21 @@ func (l *loader) keys() error {
 		k.blob, k.Added = string(blob), fromMicros(added)
 		r := l.found[id]
 		r.info.Keys = append(r.info.Keys, k)
-		r.keys[k.blob] = true
+		r.keys[k.id()] = true
+		return nil
+	})
+}
+
+func (l *loader) permissions() error {
+	return l.each(`SELECT p.account, p.path, p.may FROM accounts a JOIN account_permissions p ON p.account = a.id`, func(dest func(...any) error) error {
+		var id int64
+		var path, words string
+		if err := dest(&id, &path, &words); err != nil {
+			return err
+		}
+		r := l.found[id]
+		r.info.Permissions = append(r.info.Permissions, readRule(path, words))
+		sortRules(r.info.Permissions)
 		return nil
 	})
 }

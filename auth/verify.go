@@ -30,7 +30,7 @@ func (a *Accounts) Knows(ctx context.Context, user string, key session.Key) (boo
 	if r == nil || err != nil {
 		return false, err
 	}
-	return !r.info.Disabled && r.keys[key.Blob], nil
+	return !r.info.Disabled && r.keys[idOf(key)], nil
 }
 
 // Verify implements session.Authenticator. Whether the account is disabled is
@@ -52,7 +52,7 @@ func (a *Accounts) verifyKey(ctx context.Context, c session.Credential) error {
 	if err != nil {
 		return err
 	}
-	if r == nil || !r.keys[c.Key.Blob] {
+	if r == nil || !r.keys[idOf(c.Key)] {
 		return session.ErrDenied
 	}
 	return nil

@@ -2,6 +2,9 @@ package session
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 )
 
@@ -19,12 +22,29 @@ func Methods() []Method {
 	return []Method{MethodPublicKey, MethodPassword, MethodKeyboardInteractive}
 }
 
-// Key is a public key as SSH writes it on the wire (RFC 4253, section 6.6).
+// Key is a public key: as SSH writes it on the wire (RFC 4253, section 6.6), or
+// that of a certificate (CertificateKey). A key of one kind is none of the other,
+// whatever its bytes.
 type Key struct {
-	Algorithm string // "ssh-ed25519"
-	Blob      string // wire encoding; a string so that Key can be compared
+	Algorithm string // "ssh-ed25519", or KeyX509
+	Blob      string // encoding; a string so that Key can be compared
 	// Fingerprint is "SHA256:..." as OpenSSH prints it.
 	Fingerprint string
+}
+
+// KeyX509 is the Algorithm of a certificate's key.
+const KeyX509 = "x509"
+
+// CertificateKey is the public key of a certificate, as its subjectPublicKeyInfo
+// (RFC 5280, section 4.1) has it: a certificate that was renewed for the same key
+// is the same key. The caller must have seen the certificate in a TLS handshake
+// that is complete, which verified the signature, to offer it with PublicKey.
+func CertificateKey(cert *x509.Certificate) Key {
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return Key{
+		Algorithm: KeyX509, Blob: string(cert.RawSubjectPublicKeyInfo),
+		Fingerprint: "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:]),
+	}
 }
 
 // Credential is a claimed name with one proof of it. Make one with Password,
@@ -52,7 +72,8 @@ func KeyboardInteractive(user, answer string) Credential {
 }
 
 // PublicKey is a name with a key. The caller must have verified the signature
-// that was made with it over this connection's session identifier.
+// that was made with it over this connection's session identifier, or over the
+// TLS handshake.
 func PublicKey(user string, key Key) Credential {
 	return Credential{User: user, Method: MethodPublicKey, Key: key}
 }

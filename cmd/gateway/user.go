@@ -25,6 +25,7 @@ func (c *cli) userCommand() *cobra.Command {
 
 func (c *cli) userAdd() *cobra.Command {
 	var in admin.NewUser
+	var allowance allowanceFlags
 	var fromStdin bool
 	cmd := &cobra.Command{
 		Use: "add NAME", Short: "Make an account",
@@ -34,6 +35,10 @@ func (c *cli) userAdd() *cobra.Command {
   pwgen -s 24 1 | gateway user add scanner --group users --password-stdin`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var err error
+			if in.AllowanceUpdate, err = allowance.read(cmd); err != nil {
+				return err
+			}
 			password, err := c.password(fromStdin, "Password for "+args[0]+" (empty for none): ")
 			if err != nil {
 				return err
@@ -57,16 +62,22 @@ func (c *cli) userAdd() *cobra.Command {
 	cmd.Flags().StringArrayVar(&in.Groups, "group", nil, "a `GROUP` that the account is in (may be repeated)")
 	cmd.Flags().StringVar(&in.Route, "route", "", "where its mail goes, instead of the default `ROUTE`")
 	cmd.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from the first line of standard input")
+	allowance.add(cmd, "it", "for all its sessions together")
 	return cmd
 }
 
 func (c *cli) userSet() *cobra.Command {
 	var groups []string
 	var route string
+	var allowance allowanceFlags
 	cmd := &cobra.Command{
-		Use: "set NAME", Short: "Change an account's groups or mail route",
+		Use: "set NAME", Short: "Change an account's groups, mail route, or what it may do with files",
+		Long: `Change an account's groups, mail route, or what it may do with files. It holds
+from the account's next login on; 'gateway sessions kill' ends one that goes on.`,
 		Example: `  gateway user set alice --group users --group mail
-  gateway user set alice --route smtp://mail.example.com`,
+  gateway user set alice --route smtp://mail.example.com
+  gateway user set alice --permit /=list,read --permit /in=drop
+  gateway user set alice --quota-bytes 10GiB --quota-files 5000 --bandwidth 5MiB`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := admin.UserUpdate{Name: args[0]}
@@ -82,8 +93,12 @@ func (c *cli) userSet() *cobra.Command {
 			if cmd.Flags().Changed("route") {
 				in.Route = &route
 			}
-			if in.Groups == nil && in.Route == nil {
-				return usage("nothing to change: give --group or --route")
+			var err error
+			if in.AllowanceUpdate, err = allowance.read(cmd); err != nil {
+				return err
+			}
+			if in.Groups == nil && in.Route == nil && in.Empty() {
+				return usage("nothing to change: give --group, --route, %s", allowanceNames)
 			}
 			user, err := ask[admin.User](cmd.Context(), c, "user.set", in)
 			if err != nil {
@@ -94,6 +109,7 @@ func (c *cli) userSet() *cobra.Command {
 	}
 	cmd.Flags().StringArrayVar(&groups, "group", nil, "all `GROUP`s that the account is in from now on (may be repeated; \"\" for none)")
 	cmd.Flags().StringVar(&route, "route", "", "where its mail goes; \"\" for the default `ROUTE`")
+	allowance.add(cmd, "it", "for all its sessions together")
 	return cmd
 }
 
@@ -124,11 +140,14 @@ func (c *cli) userShow() *cobra.Command {
 	return &cobra.Command{
 		Use: "show NAME", Short: "Show an account", Example: "  gateway user show alice", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			user, err := ask[admin.User](cmd.Context(), c, "user.show", admin.Name{Name: args[0]})
+			user, err := ask[admin.ShownUser](cmd.Context(), c, "user.show", admin.Name{Name: args[0]})
 			if err != nil {
 				return err
 			}
-			return c.print(user, func(w io.Writer) { showUser(w, user) })
+			return c.print(user, func(w io.Writer) {
+				showUser(w, user.User)
+				showAccess(w, user.Access)
+			})
 		},
 	}
 }
@@ -157,9 +176,23 @@ func showUser(w io.Writer, u admin.User) {
 	}
 	fmt.Fprintf(w, "name       %s\nstate      %s\ngroups     %s\npassword   %s\naddresses  %s\nroute      %s\ncreated    %s\n",
 		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
+	showAllowance(w, u.Allowance, "what its groups permit, or everything")
 	for _, k := range u.Keys {
 		fmt.Fprintf(w, "key        %s %s %s\n", k.Algorithm, k.Fingerprint, k.Comment)
 	}
+}
+
+// showAccess writes what comes of an account and its groups together.
+func showAccess(w io.Writer, a admin.Access) {
+	fmt.Fprintln(w, "\nWith its groups, from the next login on:")
+	for _, r := range a.Permissions {
+		fmt.Fprintf(w, "may        %s\n", ruleText(r))
+	}
+	fmt.Fprintf(w, "keeps      %s\n", quotaText(a.Quota, "no limit"))
+	for _, q := range a.Shared {
+		fmt.Fprintf(w, "shares     %s with group %s\n", quotaText(q.Quota, "no limit"), q.Group)
+	}
+	fmt.Fprintf(w, "moves      %s\n", bandwidthText(a.Bandwidth, "no limit"))
 }
 
 func (c *cli) userPasswd() *cobra.Command {
@@ -203,8 +236,11 @@ func (c *cli) userAct(verb, short, done string) *cobra.Command {
 
 func (c *cli) keyCommand() *cobra.Command {
 	add := &cobra.Command{
-		Use: "add NAME FILE", Short: "Add the keys of a file in the format of authorized_keys",
-		Example: "  gateway user key add alice ~/.ssh/id_ed25519.pub", Args: usageArgs(cobra.ExactArgs(2)),
+		Use: "add NAME FILE", Short: "Add the SSH keys of a file like authorized_keys, or those of PEM certificates",
+		Long: `Add the public keys of a file: SSH keys in the format of authorized_keys, or the
+certificates (PEM) that a client shows in TLS. Of a certificate it is the key that
+counts: one that is renewed for the same key needs no change here.`,
+		Example: "  gateway user key add alice ~/.ssh/id_ed25519.pub\n  gateway user key add alice alice.crt", Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			content, err := readSmall(args[1], c.stdin)
 			if err != nil {
@@ -240,7 +276,7 @@ func (c *cli) keyCommand() *cobra.Command {
 			return c.userChange(cmd, "user.key.remove", args[0], args[1])
 		},
 	}
-	return group("key", "SSH keys of an account", "  gateway user key add alice ~/.ssh/id_ed25519.pub", add, list, remove)
+	return group("key", "SSH keys and client certificates of an account", "  gateway user key add alice ~/.ssh/id_ed25519.pub", add, list, remove)
 }
 
 func (c *cli) addressCommand() *cobra.Command {
