@@ -29,6 +29,19 @@ type cell struct {
 	got    string // where to put what is fetched
 }
 
+// newCell is how a client reaches g. In clear the account is the one that may.
+func newCell(t *testing.T, g *gatewaytest.Gateway, channel, authority string) cell {
+	t.Helper()
+	c := cell{channel: channel, host: "localhost", port: g.Port("ftp"), ca: authority, user: alice, password: password}
+	switch channel {
+	case "plain":
+		c.user, c.password = scanner, scannerPassword
+	case "implicit":
+		c.port = g.Port("ftps")
+	}
+	return c
+}
+
 func (c cell) mode() string {
 	if c.active {
 		return "active"
@@ -108,17 +121,9 @@ func TestClients(t *testing.T) {
 			channel, mode, _ := strings.Cut(name, " ")
 			t.Run(row.name+"/"+name, func(t *testing.T) {
 				t.Parallel()
-				c := cell{
-					channel: channel, active: mode == "active", host: "localhost", port: g.Port("ftp"), ca: authority[g],
-					user: alice, password: password,
-					folder: row.name + " " + name + " é", up: "sent by ü.bin", down: "to be fetched ñ.bin",
-				}
-				switch channel {
-				case "plain":
-					c.user, c.password = scanner, scannerPassword
-				case "implicit":
-					c.port = g.Port("ftps")
-				}
+				c := newCell(t, g, channel, authority[g])
+				c.active = mode == "active"
+				c.folder, c.up, c.down = row.name+" "+name+" é", "sent by ü.bin", "to be fetched ñ.bin"
 				var sent []byte
 				c.local, sent = file(t, "local ü.bin", 300_000+17)
 				fetched := append([]byte("the other way"), sent...)
