@@ -49,9 +49,11 @@ func TestRandomOperationsMatchAPlainFolder(t *testing.T) {
 	state := quickDir(t)
 	g := gatewaytest.Start(t, ftpSettings{state: state}.options())
 	real, plain := filepath.Join(state, "files", scanner), filepath.Join(t.TempDir(), "plain")
-	if _, err := dialRaw(t.Context(), g.Addr("ftp"), scanner, scannerPassword, nil, clientTimeout); err != nil {
-		t.Fatal(err) // this made the folder
+	first, err := dialRaw(t.Context(), g.Addr("ftp"), scanner, scannerPassword, nil, clientTimeout)
+	if err != nil {
+		t.Fatal(err)
 	}
+	_ = first.Close() // it made the folder
 	for _, root := range []string{real, plain} {
 		for _, folder := range []string{"half 0", "half 1", "common", "fixed/dé"} {
 			if err := os.MkdirAll(filepath.Join(root, folder), 0o750); err != nil {
