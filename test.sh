@@ -13,6 +13,7 @@ mode=${1:-all}
 case "$mode" in all|quick) ;; *) echo "usage: ./test.sh [quick]" >&2; exit 2 ;; esac
 
 STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BASIC_FTP=basic-ftp@6.2.6
 FUZZ_TIME=${FUZZ_TIME:-5000x}   # a number of inputs (5000x) or a time (30s) for each fuzz target
 # command:Debian package
 CLIENTS="curl:curl lftp:lftp swaks:swaks sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp inetutils-ftp:inetutils-ftp ncftpget:ncftp wget:wget busybox:busybox rclone:rclone ftp-ssl:ftp-ssl python3:python3 smtp-sink:postfix openssl:openssl"
@@ -54,6 +55,16 @@ tool() { # tool NAME MODULE@VERSION: builds a tool once
   GOBIN=$GATEWAY_TOOLS/bin go install "$2" && mv "$GATEWAY_TOOLS/bin/$1" "$GATEWAY_TOOLS/$1-${2##*@}"
 }
 
+# The FTP client library of npm, where npm is: Debian's package of it is too large to install for one test.
+install_basic_ftp() {
+  local dir=$GATEWAY_TOOLS/${BASIC_FTP/@/-}
+  [ -d "$dir" ] && return 0
+  command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1 || {
+    echo "no node or no npm here: the tests with basic-ftp are skipped"; return 0; }
+  npm install --no-audit --no-fund --ignore-scripts --loglevel=error --prefix "$dir.new" "$BASIC_FTP" >/dev/null && mv "$dir.new" "$dir" ||
+    { rm -rf "$dir.new"; echo "npm failed: the tests with basic-ftp are skipped"; }
+}
+
 fuzz() {
   local pkg target
   for pkg in $(go list ./...); do
@@ -66,7 +77,7 @@ fuzz() {
 }
 
 mkdir -p "$GATEWAY_TOOLS"
-if [ "$mode" = all ]; then install_compiler; install_clients; fi
+if [ "$mode" = all ]; then install_compiler; install_clients; install_basic_ftp; fi
 
 say "gofmt"
 unformatted=$(gofmt -l .)
