@@ -50,7 +50,9 @@ listener "submissions" {
   address = "127.0.0.1:0" 
   tls = "implicit" 
 }
-ftp  { passive_ports = "20000-29999" }
+ftp {
+  passive_ports = "20000-29999"
+}
 mail { route = "maildir://mail" }
 `
 

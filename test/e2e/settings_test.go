@@ -31,15 +31,19 @@ const (
 // encrypt, and scanner, who need not. The names of the settings are said here
 // only.
 func (s ftpSettings) options() gatewaytest.Options {
-	var extra strings.Builder
+	config := gatewaytest.Config
+	set := func(where, setting string) { // behind each place
+		if !strings.Contains(config, where) {
+			panic("there is no " + where + " in gatewaytest.Config")
+		}
+		config = strings.ReplaceAll(config, where, where+"\n"+setting+"\n")
+	}
 	if s.resumption != "" {
-		fmt.Fprintf(&extra, "  data_session = %q\n", s.resumption)
+		set(`protocol = "ftp"`, fmt.Sprintf("tls_resumption = %q", s.resumption))
 	}
 	if s.truncation == warn {
-		extra.WriteString("  allow_truncated_uploads = true\n")
+		set("ftp {", `tls_truncation = "warn"`)
 	}
-	const ftpBlock = `ftp  { passive_ports = "20000-29999" }`
-	config := strings.Replace(gatewaytest.Config, ftpBlock, "ftp {\n  passive_ports = \"20000-29999\"\n"+extra.String()+"}", 1)
 	if s.state != "" {
 		config = fmt.Sprintf("state = %q\nstorage {\n  path = %q\n}\n", s.state+"/state", s.state+"/files") + config
 	}
