@@ -19,8 +19,10 @@ const maxBindTries = 16
 // PassivePorts is a range of ports for passive data connections. Several
 // servers may share one; it is safe for concurrent use.
 type PassivePorts struct {
-	mu   sync.Mutex
-	free []uint16
+	mu        sync.Mutex
+	free      []uint16
+	size      int
+	exhausted int64
 }
 
 // NewPassivePorts returns the pool of the ports from lo to hi, both included.
@@ -33,7 +35,23 @@ func NewPassivePorts(lo, hi uint16) (*PassivePorts, error) {
 	for port := int(lo); port <= int(hi); port++ {
 		p.free = append(p.free, uint16(port))
 	}
+	p.size = len(p.free)
 	return p, nil
+}
+
+// Stats tells how many ports are free and busy now, and how often none could be had.
+func (p *PassivePorts) Stats() (free, busy int, exhausted int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.free), p.size - len(p.free), p.exhausted
+}
+
+// noPort counts an errNoPort and returns it.
+func (p *PassivePorts) noPort() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exhausted++
+	return errNoPort
 }
 
 // take takes a random free port, so that the next one cannot be guessed
@@ -72,14 +90,14 @@ func (p *PassivePorts) listen(addr netip.Addr) (ln *net.TCPListener, release fun
 	for range maxBindTries {
 		port, ok := p.take()
 		if !ok {
-			return nil, nil, errNoPort
+			return nil, nil, p.noPort()
 		}
 		if ln, err := bind(port); err == nil {
 			return ln, func() { p.give(port) }, nil
 		}
 		taken = append(taken, port)
 	}
-	return nil, nil, errNoPort
+	return nil, nil, p.noPort()
 }
 
 // A dataPort is where the next data connection comes from or goes to. It makes

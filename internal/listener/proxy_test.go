@@ -89,7 +89,7 @@ func TestStrangersHeaderIsNotBelieved(t *testing.T) {
 }
 
 // A proxy without a header is recorded under its own address, once, and not charged:
-// it is ours, and its clients would be shut out with it.
+// it is ours, and a ban would fail its health checks.
 func TestProxyWithoutHeaderIsRecorded(t *testing.T) {
 	t.Parallel()
 	core := sessiontest.New(t, nil)
