@@ -18,6 +18,7 @@ import (
 	"gateway/certs"
 	"gateway/config"
 	"gateway/ftp"
+	"gateway/metrics"
 	"gateway/policies"
 	"gateway/session"
 	"gateway/sftp"
@@ -43,6 +44,7 @@ type door struct {
 type node struct {
 	*core
 	gate     *session.Gate
+	metrics  *metrics.Metrics
 	certs    *certs.Source
 	hostKeys []ssh.Signer
 	tree     local.Tree
@@ -93,11 +95,25 @@ func (n *node) openGate(ctx context.Context) error {
 	if err := n.openRecord(ctx); err != nil {
 		return err
 	}
+	n.openMetrics()
 	cfg := n.cfg.Gate
-	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.record, n.limits
+	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.recorder, n.limits
 	cfg.NameKey, cfg.Log = n.nameKey, n.log
 	n.gate = session.NewGate(cfg)
 	return nil
+}
+
+// openMetrics counts what is recorded from now on.
+func (n *node) openMetrics() {
+	b := buildInfo()
+	cfg := metrics.Config{Version: b.Version, Revision: b.Revision}
+	for _, l := range n.cfg.Listeners {
+		if l.Protocol != config.Metrics {
+			cfg.Listeners = append(cfg.Listeners, metrics.Listener{Name: l.Name, Protocol: l.Protocol})
+		}
+	}
+	n.metrics = metrics.New(cfg)
+	n.recorder = n.metrics.Recorder(n.record)
 }
 
 // listen binds every listener, or none.
@@ -106,6 +122,7 @@ func (n *node) listen() error {
 	if err != nil {
 		return fmt.Errorf("passive ports: %w", err)
 	}
+	n.metrics.Watch(metrics.Sources{Sessions: n.gate, Queue: n.queue, Passive: passive})
 	var errs []error
 	for _, l := range n.cfg.Listeners {
 		ln, err := net.Listen("tcp", l.Address)
@@ -160,16 +177,21 @@ func (n *node) frontend(l config.Listener, passive *ftp.PassivePorts) frontend {
 		cfg := n.cfg.FTP
 		cfg.Gate, cfg.Name, cfg.Files, cfg.Log = n.gate, l.Name, n.files, n.log
 		cfg.TLS, cfg.Implicit, cfg.Hostname, cfg.PassivePorts = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname, passive
+		cfg.Proxies, cfg.ProxyData = l.Proxies, l.ProxyData
 		return ftp.New(cfg)
 	case session.SFTP:
 		cfg := n.cfg.SFTP
 		cfg.Gate, cfg.Name, cfg.Files, cfg.HostKeys, cfg.Log = n.gate, l.Name, n.files, n.hostKeys, n.log
+		cfg.Proxies = l.Proxies
 		return sftp.New(cfg)
+	case config.Metrics:
+		return n.metrics.Server(n.log)
 	default:
 		cfg := n.cfg.SMTP
 		cfg.Gate, cfg.Name, cfg.Protocol, cfg.Log = n.gate, l.Name, l.Protocol, n.log
 		cfg.Queue = smtp.QueueFunc(func() smtp.Draft { return n.queue.Draft() })
 		cfg.TLS, cfg.Implicit, cfg.Hostname = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname
+		cfg.Proxies = l.Proxies
 		return smtp.New(cfg)
 	}
 }
@@ -302,7 +324,7 @@ func (n *node) Use(ctx context.Context, p *policies.Policy) error {
 		n.log.Warn("policy", "warning", w.String())
 	}
 	e := session.Event{Event: session.EventPolicy, Verb: "load", Hash: p.Hash(), Outcome: session.OutcomeDone}
-	if err := n.record.Commit(ctx, e); err != nil {
+	if err := n.recorder.Commit(ctx, e); err != nil {
 		return fmt.Errorf("record the policy: %w", err)
 	}
 	n.gate.SetPolicy(p)
