@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -68,6 +70,12 @@ type Listener struct {
 	Protocol session.Protocol
 	Address  string
 	TLS      TLSMode
+	// Proxies are the networks of load balancers in front of the listener; see
+	// ftp.Config, as ProxyData.
+	Proxies   []netip.Prefix
+	ProxyData bool
+	// AllowPublic lets Metrics listen on more than loopback.
+	AllowPublic bool
 
 	// Of FTP only.
 	Resumption    session.Resumption
@@ -79,6 +87,10 @@ type Listener struct {
 
 	at hcl.Range
 }
+
+// Metrics is the protocol of a listener that serves /metrics over HTTP. It lets
+// nobody in, so rules and record do not know it.
+const Metrics session.Protocol = "metrics"
 
 // Storage says where accounts keep their files.
 type Storage struct {
@@ -209,6 +221,10 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 		d.fault(l.at, "No TLS under SSH", "An sftp listener is protected by SSH; leave tls out.")
 	case l.Protocol == session.Submission && l.TLS == TLSNone:
 		d.fault(l.at, "Submission without TLS", "Passwords would cross in clear; set tls = \"explicit\" or \"implicit\", and let old devices in by an exemption in the policy.")
+	case l.Protocol == Metrics:
+		c.checkMetrics(d, l)
+	case l.AllowPublic:
+		d.fault(l.at, "Not for this listener", "allow_public is for a listener with protocol = \"metrics\"; leave it out.")
 	}
 	if _, err := ftp.ParsePublicAddresses(l.PublicAddress); err != nil {
 		d.fault(l.at, "Public addresses that contradict each other", sentence(err.Error()))
@@ -223,13 +239,41 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
 		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")
 	}
+	if l.ProxyData && (l.Protocol != session.FTP || len(l.Proxies) == 0) {
+		d.fault(l.at, "No data ports behind a proxy", "proxy_data is for an ftp listener with proxy_protocol; leave it out.")
+	}
+}
+
+func (c *Config) checkMetrics(d *decoder, l Listener) {
+	if l.TLS != TLSNone {
+		d.fault(l.at, "No TLS for metrics", "A metrics listener speaks plain HTTP; leave tls out.")
+	}
+	if len(l.Proxies) > 0 {
+		d.fault(l.at, "No proxy for metrics", "A metrics listener takes no PROXY header; leave proxy_protocol out.")
+	}
+	if !l.AllowPublic && !loopback(l.Address) {
+		d.fault(l.at, "Metrics for everybody", "Whoever reaches a metrics listener can read it: listen on \"127.0.0.1:9100\", or set allow_public = true and let the firewall decide.")
+	}
+}
+
+// loopback reports whether only this host can reach address, one that parseAddress
+// took.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.Unmap().IsLoopback()
 }
 
 // Listens returns the names of the listeners, for the rules that name them.
 func (c *Config) Listens() []string {
 	var names []string
 	for _, l := range c.Listeners {
-		names = append(names, l.Name)
+		if l.Protocol != Metrics {
+			names = append(names, l.Name)
+		}
 	}
 	return names
 }

@@ -67,6 +67,17 @@ listener "old" {
   public_address = ["203.0.113.7", "10.0.0.0/8=own"]
   client_certificates = "request"
   client_ca = "ca.pem"
+  proxy_protocol = ["10.0.0.0/8", "2001:db8::1"]
+  proxy_data     = true
+}
+listener "metrics" {
+  protocol = "metrics"
+  address  = "localhost:9100"
+}
+listener "metrics-all" {
+  protocol     = "metrics"
+  address      = ":9100"
+  allow_public = true
 }
 ftp {
   tls_truncation = "warn"
@@ -103,6 +114,10 @@ log { level = "debug" }
 		"tls":        {c.Listeners[0].TLS, TLSImplicit},
 		"second tls": {c.Listeners[1].TLS, TLSExplicit},
 		"address":    {c.Listeners[1].Address, "[::1]:2121"},
+		"proxy":      {c.Listeners[1].Proxies[1].String(), "2001:db8::1/128"},
+		"proxy data": {c.Listeners[1].ProxyData, true},
+		"metrics":    {c.Listeners[2].TLS, TLSNone},
+		"names":      {strings.Join(c.Listens(), " "), "in old"},
 		"passive":    {c.Passive, PortRange{1024, 2047}},
 		"default":    {c.Listeners[0].Resumption, session.ResumptionPreferred},
 		"resumption": {c.Listeners[1].Resumption, session.ResumptionRequired},
@@ -166,6 +181,13 @@ func TestMistakes(t *testing.T) {
 		"mail without a route":   {minimal + "listener \"s\" {\n  protocol = \"submission\"\n  address = \":1\"\n}\n", []string{"Mail has nowhere to go"}},
 		"files and acme":         {minimal + "certificates {\n  files {\n    cert = \"a\"\n    key = \"b\"\n  }\n  acme {\n  }\n}\n", []string{"choose between"}},
 		"files without a key":    {minimal + "certificates {\n  files {\n    cert = \"a\"\n  }\n}\n", []string{"\"key\" is required"}},
+		"everybody a proxy":      {withListener("ftp", "  proxy_protocol = [\"0.0.0.0/0\"]"), []string{"line 9", "everybody", "name the balancers"}},
+		"data without a proxy":   {withListener("ftp", "  proxy_data = true"), []string{"line 6", "proxy_data is for an ftp listener with proxy_protocol"}},
+		"data ports of sftp":     {withListener("sftp", "  proxy_protocol = [\"::1\"]\n  proxy_data = true"), []string{"line 6", "proxy_data is for an ftp listener"}},
+		"public sftp":            {withListener("sftp", "  allow_public = true"), []string{"line 6", "allow_public is for"}},
+		"metrics for everybody":  {withListener("metrics", ""), []string{"line 6", "Metrics for everybody", "127.0.0.1:9100", "allow_public"}},
+		"metrics with TLS":       {withListener("metrics", "  allow_public = true\n  tls = \"explicit\""), []string{"No TLS for metrics"}},
+		"metrics by a proxy":     {withListener("metrics", "  allow_public = true\n  proxy_protocol = [\"::1\"]"), []string{"No proxy for metrics"}},
 		"not HCL":                {"hostname: files\n", []string{"line 1"}},
 		"several faults at once": {strings.Replace(minimal, ":2222", "x", 1) + "nodee = \"a\"\n", []string{"2 reasons", "line 4", "nodee"}},
 	} {
@@ -182,6 +204,24 @@ func TestMistakes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// withListener adds a listener with such a line to minimal, from line 6 on.
+func withListener(protocol, line string) string {
+	return minimal + "listener \"x\" {\n  protocol = \"" + protocol + "\"\n  address = \":9100\"\n" + line + "\n}\n"
+}
+
+// Metrics are for this host, unless somebody says otherwise.
+func TestLoopback(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]bool{
+		"127.0.0.1:9100": true, "127.1.2.3:0": true, "[::1]:9100": true, "localhost:9100": true, "[::ffff:127.0.0.1]:1": true,
+		":9100": false, "0.0.0.0:9100": false, "[::]:9100": false, "192.0.2.1:9100": false, "[2001:db8::1]:9100": false, "": false,
+	} {
+		if got := loopback(address); got != want {
+			t.Errorf("%q: got %v, want %v", address, got, want)
+		}
 	}
 }
 

@@ -62,14 +62,14 @@ func (c *Config) listener(_ *decoder, at hcl.Range, name string) (section, error
 	}
 	c.Listeners = append(c.Listeners, Listener{Name: name, TLS: TLSExplicit, Resumption: session.ResumptionPreferred, at: at})
 	l := &c.Listeners[len(c.Listeners)-1]
-	protocol := choice("protocol", (*string)(&l.Protocol), []string{"ftp", "sftp", "submission", "relay"}, "", "What the listener speaks.")
+	protocol := choice("protocol", (*string)(&l.Protocol), []string{"ftp", "sftp", "submission", "relay", "metrics"}, "", "What the listener speaks. metrics is /metrics for Prometheus, over HTTP.")
 	protocol.required = true
 	set := protocol.set
 	address := parsed("address", "address", &l.Address, parseAddress, "", "Where it listens: \":2222\", \"192.0.2.1:22\" or \"[2001:db8::1]:22\".")
 	address.required = true
 	protocol.set = func(d *decoder, v cty.Value) error {
 		err := set(d, v)
-		if l.Protocol == session.SFTP {
+		if l.Protocol == session.SFTP || l.Protocol == Metrics {
 			l.TLS = TLSNone
 		}
 		return err
@@ -80,7 +80,10 @@ func (c *Config) listener(_ *decoder, at hcl.Range, name string) (section, error
 		list("public_address", "address, name or NETWORK=address", &l.PublicAddress, parsePublicAddress, "the address of the control connection", "Of an ftp listener: the IPv4 address that PASV tells to clients where NAT hides the real one, or a name that has it. NETWORK=address holds for clients of that network, \"own\" as the address for the real one."),
 		choice("client_certificates", &l.ClientCertificates, []string{"off", "request", "require"}, "off", "Whether TLS clients are asked for a certificate. A user whose account has its key (gateway user key add) needs no password."),
 		file("client_ca", &l.ClientCA, "", "PEM file of the authorities that must have issued client certificates; their names are told to clients. Without it any certificate will do, since only enrolled keys log in."),
-		choice("tls", (*string)(&l.TLS), []string{"explicit", "implicit", "none"}, "explicit; none for sftp", "How the listener comes to TLS: by AUTH TLS or STARTTLS, from the first byte, or never."),
+		choice("tls", (*string)(&l.TLS), []string{"explicit", "implicit", "none"}, "explicit; none for sftp and metrics", "How the listener comes to TLS: by AUTH TLS or STARTTLS, from the first byte, or never."),
+		list("proxy_protocol", "network", &l.Proxies, parseProxies, "", "Networks of load balancers. Each connection from there must begin with a PROXY header, version 1 or 2, which tells the client's address; from elsewhere none is believed. See docs/operations.md."),
+		flag("proxy_data", &l.ProxyData, "false", "ftp behind proxy_protocol: the balancer forwards the passive ports too, with a header on each connection."),
+		flag("allow_public", &l.AllowPublic, "false", "metrics: listen on an address that is not loopback. There is no login; whoever reaches it can read it."),
 	}}, nil
 }
 
@@ -233,6 +236,15 @@ func parseHostname(s string) (string, error) {
 		return "", fmt.Errorf("%q is not a host name such as \"files.example.com\"", s)
 	}
 	return strings.ToLower(s), nil
+}
+
+// parseProxies takes a network, but not all of one family.
+func parseProxies(s string) (netip.Prefix, error) {
+	p, err := parseNetwork(s)
+	if err == nil && p.Bits() == 0 {
+		return p, fmt.Errorf("%q is everybody, who could then claim any address; name the balancers", s)
+	}
+	return p, err
 }
 
 // parseAddress takes host:port with an IP address, or no host for all addresses.

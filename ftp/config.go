@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"gateway/session"
@@ -19,6 +20,14 @@ type Config struct {
 	Name string
 	// Files opens the tree of whoever logged in.
 	Files transfer.Opener
+
+	// Proxies are the networks of load balancers, each of whose connections must begin
+	// with a PROXY header that says who the client is. Nobody else's header is believed.
+	Proxies []netip.Prefix
+	// ProxyData says that the balancer forwards the passive ports too, each of whose
+	// connections then begins with a header as well. Otherwise data connections come
+	// from the client itself, to the address that PASV tells.
+	ProxyData bool
 
 	// TLS protects the connection. Nil means that AUTH TLS is not known. Its ALPN
 	// protocols and ticket hooks are replaced. If it asks for a client certificate,

@@ -24,11 +24,14 @@ type dataPort interface {
 // passive is a place at a port, where we wait for the peer.
 type passive struct {
 	client netip.Addr
-	port   *sharedPort
-	came   chan *net.TCPConn // the one connection, before or while it is asked for
-	unused *time.Timer
-	once   sync.Once
-	closed chan struct{}
+	// proxies are the balancers through which the client comes, if it comes through
+	// one to this port too; nil if it comes by itself.
+	proxies []netip.Prefix
+	port    *sharedPort
+	came    chan *net.TCPConn // the one connection, before or while it is asked for
+	unused  *time.Timer
+	once    sync.Once
+	closed  chan struct{}
 }
 
 // listen takes a passive port in place of the data port before. It is given back
@@ -36,6 +39,9 @@ type passive struct {
 func (c *conn) listen() (port uint16, err error) {
 	c.dropPort()
 	p := &passive{client: hostOf(c.peer.Remote.Addr()), came: make(chan *net.TCPConn, 1), closed: make(chan struct{})}
+	if c.cfg.ProxyData && c.accept.Proxied() {
+		p.proxies = c.cfg.Proxies
+	}
 	if p.port, err = c.srv.ports.wait(c.local().Addr(), p); err != nil {
 		c.log.Warn("no passive port", "err", err)
 		return 0, err

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gateway/internal/proxied"
 )
 
 const (
@@ -20,6 +22,8 @@ const (
 	keepListening = 10 * time.Second
 	// maxKept is how many such ports there may be.
 	maxKept = 128
+	// maxHeaders is how many balancers may be waited for to say for whom they connect.
+	maxHeaders = 256
 	// acceptPause is the wait after an accept that failed for want of descriptors.
 	acceptPause = 50 * time.Millisecond
 )
@@ -37,6 +41,7 @@ type PassivePorts struct {
 	kept      int // of open, those that nobody waits on
 	busy      int // sessions that wait
 	exhausted atomic.Int64
+	headers   atomic.Int64 // connections of balancers that have not said for whom yet
 }
 
 // NewPassivePorts returns the range of the ports from low to high, both included.
@@ -190,7 +195,12 @@ func (p *sharedPort) accept() {
 		conn, err := p.ln.AcceptTCP()
 		switch {
 		case err == nil:
-			p.arrived(conn, conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr())
+			from := hostOf(conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr())
+			if p.behind(from) {
+				go p.announced(conn, from)
+			} else {
+				p.arrived(conn, from, netip.Addr{})
+			}
 		case errors.Is(err, net.ErrClosed):
 			return
 		default:
@@ -199,13 +209,43 @@ func (p *sharedPort) accept() {
 	}
 }
 
-// arrived hands conn to whoever waits for a client of that address. A session
-// gets one connection; the next needs another PASV.
-func (p *sharedPort) arrived(conn *net.TCPConn, from netip.Addr) {
+// behind reports whether somebody waits here for a client that comes through the
+// load balancer at that address.
+func (p *sharedPort) behind(balancer netip.Addr) bool {
 	p.ports.mu.Lock()
 	defer p.ports.mu.Unlock()
-	w := p.waiting[hostOf(from)]
-	if w == nil {
+	for _, w := range p.waiting {
+		if proxied.Trusted(w.proxies, balancer) {
+			return true
+		}
+	}
+	return false
+}
+
+// announced reads which client a balancer connects for. It may say nothing, so
+// this is not for the goroutine that accepts.
+func (p *sharedPort) announced(conn *net.TCPConn, balancer netip.Addr) {
+	if p.ports.headers.Add(1) > maxHeaders {
+		p.ports.headers.Add(-1)
+		_ = conn.Close()
+		return
+	}
+	defer p.ports.headers.Add(-1)
+	header, err := proxied.Read(conn)
+	if err != nil || header.Own {
+		_ = conn.Close()
+		return
+	}
+	p.arrived(conn, hostOf(header.Source.Addr()), balancer)
+}
+
+// arrived hands conn to whoever waits for a client of that address, by way of that
+// balancer or of none. A session gets one connection; the next needs another PASV.
+func (p *sharedPort) arrived(conn *net.TCPConn, from, balancer netip.Addr) {
+	p.ports.mu.Lock()
+	defer p.ports.mu.Unlock()
+	w := p.waiting[from]
+	if w == nil || balancer.IsValid() != (w.proxies != nil) || balancer.IsValid() && !proxied.Trusted(w.proxies, balancer) {
 		_ = conn.Close()
 		return
 	}

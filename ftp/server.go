@@ -40,7 +40,7 @@ func New(cfg Config) *Server {
 		return &b
 	}
 	s.server = &listener.Server{
-		Gate: cfg.Gate, Name: cfg.Name, Protocol: session.FTP,
+		Gate: cfg.Gate, Name: cfg.Name, Protocol: session.FTP, Proxies: cfg.Proxies,
 		Refuse: s.refuse, Handle: s.handle, Log: cfg.Log,
 	}
 	return s

@@ -53,6 +53,17 @@ type Detail struct {
 	Header     string      `json:"header"`
 }
 
+// Len returns how many messages are in the queue, held ones included.
+func (q *Queue) Len(ctx context.Context) (n int, err error) {
+	err = q.db.Read(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `SELECT count(*) FROM messages`).Scan(&n)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count the messages of the queue: %w", err)
+	}
+	return n, nil
+}
+
 // List returns what is in the queue, the oldest first, at most 10,000 messages.
 func (q *Queue) List(ctx context.Context) (list []Item, err error) {
 	err = q.db.Read(ctx, func(tx *sql.Tx) error {

@@ -503,6 +503,9 @@ func TestHoldReleaseRetryRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := put(t, f.Queue, mail, envelope("other@example.net"))
+	if n, err := f.Len(t.Context()); n != 2 || err != nil {
+		t.Errorf("the queue has %d messages, %v; want 2", n, err)
+	}
 	f.run(t)
 	if e := f.wait(t, 1)[0]; e.QueueID != other {
 		t.Errorf("got %+v", e)

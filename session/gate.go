@@ -157,6 +157,22 @@ func (g *Gate) Connect(ctx context.Context, p Peer) (*Attempt, error) {
 	return a, nil
 }
 
+// Drop records a connection that was closed before Connect could be asked, since it
+// did not come to be known whose it is. p is whoever was seen to connect; it is not
+// charged. ErrHandshake as a cause is the peer's fault, ErrPanic ours, and any other
+// refuses the connection.
+func (g *Gate) Drop(p Peer, began time.Time, cause error) {
+	a := &Attempt{gate: g, peer: p, started: began}
+	outcome := OutcomeRefused
+	switch {
+	case errors.Is(cause, ErrHandshake):
+		outcome = OutcomeHandshakeFailed
+	case errors.Is(cause, ErrPanic):
+		outcome = OutcomeFailed
+	}
+	g.append(a.connectionEvent(outcome, cause))
+}
+
 // append records e where nobody can be told if that fails; the log is told.
 func (g *Gate) append(e Event) {
 	if err := g.cfg.Recorder.Append(e); err != nil {

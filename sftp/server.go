@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,9 @@ type Config struct {
 	Name string
 	// Files opens the tree of whoever logged in.
 	Files transfer.Opener
+	// Proxies are the networks of load balancers, each of whose connections must begin
+	// with a PROXY header that says who the client is. Nobody else's header is believed.
+	Proxies []netip.Prefix
 	// HostKeys prove the server to its clients: at most one each of ed25519, ecdsa
 	// of one curve, and rsa of 2048 bits or more.
 	HostKeys []ssh.Signer
@@ -83,7 +87,7 @@ func New(cfg Config) *Server {
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
 	s := &Server{cfg: cfg, pool: newBuffers()}
 	s.base = listener.Server{
-		Gate: cfg.Gate, Name: cfg.Name, Protocol: session.SFTP,
+		Gate: cfg.Gate, Name: cfg.Name, Protocol: session.SFTP, Proxies: cfg.Proxies,
 		Refuse: refuse, Handle: s.handle, Log: cfg.Log,
 	}
 	s.err = errors.Join(cfg.validate(), s.SetHostKeys(cfg.HostKeys))

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -23,6 +24,9 @@ type Config struct {
 	// Protocol is session.Submission or session.Relay. Empty means Submission.
 	// Mail is accepted from those who logged in only, on both.
 	Protocol session.Protocol
+	// Proxies are the networks of load balancers, each of whose connections must begin
+	// with a PROXY header that says who the client is. Nobody else's header is believed.
+	Proxies []netip.Prefix
 	// Queue takes the mail.
 	Queue Queue
 	// TLS is used for STARTTLS, or from the first byte if Implicit. Nil means that
@@ -122,7 +126,7 @@ func New(cfg Config) *Server {
 	cfg.fill()
 	s := &Server{cfg: cfg, commands: commandTable(), rewordings: rewordings()}
 	s.listener = listener.Server{
-		Gate: cfg.Gate, Name: cfg.Name, Protocol: cfg.Protocol, Handle: s.handle, Log: cfg.Log,
+		Gate: cfg.Gate, Name: cfg.Name, Protocol: cfg.Protocol, Proxies: cfg.Proxies, Handle: s.handle, Log: cfg.Log,
 	}
 	if !cfg.Implicit {
 		// Where TLS comes first there is no way to say anything before it.

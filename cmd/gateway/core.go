@@ -37,7 +37,8 @@ type core struct {
 	db       *store.DB
 	accounts *auth.Accounts
 	limits   *limits.Limits
-	record   *audit.Log // opened by whoever writes to it
+	record   *audit.Log       // opened by whoever writes to it
+	recorder session.Recorder // to it; a running node counts what passes
 	queue    *queue.Queue
 	nameKey  []byte // session.Config.NameKey
 }
@@ -87,14 +88,14 @@ func (r lateRecorder) Commit(ctx context.Context, e session.Event) error {
 	if err := r.core.openRecord(ctx); err != nil {
 		return err
 	}
-	return r.core.record.Commit(ctx, e)
+	return r.core.recorder.Commit(ctx, e)
 }
 
 func (r lateRecorder) Append(e session.Event) error {
 	if err := r.core.openRecord(context.Background()); err != nil {
 		return err
 	}
-	return r.core.record.Append(e)
+	return r.core.recorder.Append(e)
 }
 
 // openRecord opens the record for writing, once.
@@ -108,7 +109,7 @@ func (c *core) openRecord(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the record: %w", err)
 	}
-	c.record = record
+	c.record, c.recorder = record, record
 	return nil
 }
 

@@ -104,7 +104,7 @@ func (d *demo) config() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, address := range []*string{&p.FTP, &p.FTPS, &p.SFTP, &p.Relay, &p.Submission, &p.Submissions} {
+	for _, address := range []*string{&p.FTP, &p.FTPS, &p.SFTP, &p.Relay, &p.Submission, &p.Submissions, &p.Metrics} {
 		_, port, err := net.SplitHostPort(*address)
 		if err != nil {
 			return nil, err

@@ -26,6 +26,7 @@ var importTable = map[string][]string{
 	"policies/...": {"session", "policies/..."},
 	"audit/...":    {"session", "store", "audit/..."},
 	"limits/...":   {"session", "limits/..."},
+	"metrics/...":  {"session", "metrics/..."},
 	"storage/...":  {"session", "storage/..."},
 	"certs/...":    {"session", "certs/..."},
 	"store/...":    {"session", "store/..."},

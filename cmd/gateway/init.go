@@ -23,15 +23,15 @@ var configTemplate string
 // ports are the addresses that init writes.
 type ports struct {
 	FTP, FTPS, SFTP, Relay, Submission, Submissions string
-	Passive                                         string
+	Metrics, Passive                                string
 }
 
 func portSet(name string) (ports, error) {
 	switch name {
 	case "high":
-		return ports{FTP: ":2121", FTPS: ":2990", SFTP: ":2222", Relay: "127.0.0.1:2525", Submission: ":2587", Submissions: ":2465", Passive: "42000-42099"}, nil
+		return ports{FTP: ":2121", FTPS: ":2990", SFTP: ":2222", Relay: "127.0.0.1:2525", Submission: ":2587", Submissions: ":2465", Metrics: "127.0.0.1:9100", Passive: "42000-42099"}, nil
 	case "standard":
-		return ports{FTP: ":21", FTPS: ":990", SFTP: ":22", Relay: "127.0.0.1:25", Submission: ":587", Submissions: ":465", Passive: "42000-42099"}, nil
+		return ports{FTP: ":21", FTPS: ":990", SFTP: ":22", Relay: "127.0.0.1:25", Submission: ":587", Submissions: ":465", Metrics: "127.0.0.1:9100", Passive: "42000-42099"}, nil
 	default:
 		return ports{}, usage("--ports is %q; want standard or high", name)
 	}

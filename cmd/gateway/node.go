@@ -20,6 +20,7 @@ import (
 	"gateway/certs"
 	"gateway/config"
 	"gateway/ftp"
+	"gateway/metrics"
 	"gateway/policies"
 	"gateway/session"
 	"gateway/sftp"
@@ -45,6 +46,7 @@ type door struct {
 type node struct {
 	*core
 	gate     *session.Gate
+	metrics  *metrics.Metrics
 	certs    *certs.Source
 	hostKeys []ssh.Signer
 	tree     local.Tree
@@ -96,11 +98,25 @@ func (n *node) openGate(ctx context.Context) error {
 	if err := n.openRecord(ctx); err != nil {
 		return err
 	}
+	n.openMetrics()
 	cfg := n.cfg.Gate
-	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.record, n.limits
+	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.recorder, n.limits
 	cfg.NameKey, cfg.Log = n.nameKey, n.log
 	n.gate = session.NewGate(cfg)
 	return nil
+}
+
+// openMetrics counts what is recorded from now on.
+func (n *node) openMetrics() {
+	b := buildInfo()
+	cfg := metrics.Config{Version: b.Version, Revision: b.Revision}
+	for _, l := range n.cfg.Listeners {
+		if l.Protocol != config.Metrics {
+			cfg.Listeners = append(cfg.Listeners, metrics.Listener{Name: l.Name, Protocol: l.Protocol})
+		}
+	}
+	n.metrics = metrics.New(cfg)
+	n.recorder = n.metrics.Recorder(n.record)
 }
 
 // listen binds every listener, or none.
@@ -109,6 +125,7 @@ func (n *node) listen() error {
 	if n.passive, err = ftp.NewPassivePorts(n.cfg.Passive.Low, n.cfg.Passive.High); err != nil {
 		return fmt.Errorf("passive ports: %w", err)
 	}
+	n.metrics.Watch(metrics.Sources{Sessions: n.gate, Queue: n.queue, Passive: n.passive})
 	var errs []error
 	for _, l := range n.cfg.Listeners {
 		front, err := n.frontend(l)
@@ -168,6 +185,7 @@ func (n *node) frontend(l config.Listener) (frontend, error) {
 		cfg := n.cfg.FTP
 		cfg.Gate, cfg.Name, cfg.Files, cfg.Log = n.gate, l.Name, n.files, n.log
 		cfg.TLS, cfg.Implicit, cfg.Hostname = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname
+		cfg.Proxies, cfg.ProxyData = l.Proxies, l.ProxyData
 		cfg.Resumption, cfg.PassivePorts = l.Resumption, n.passive
 		if cfg.PublicAddresses, err = ftp.ParsePublicAddresses(l.PublicAddress); err != nil {
 			return nil, err
@@ -176,12 +194,16 @@ func (n *node) frontend(l config.Listener) (frontend, error) {
 	case session.SFTP:
 		cfg := n.cfg.SFTP
 		cfg.Gate, cfg.Name, cfg.Files, cfg.HostKeys, cfg.Log = n.gate, l.Name, n.files, n.hostKeys, n.log
+		cfg.Proxies = l.Proxies
 		return sftp.New(cfg), nil
+	case config.Metrics:
+		return n.metrics.Server(n.log), nil
 	default:
 		cfg := n.cfg.SMTP
 		cfg.Gate, cfg.Name, cfg.Protocol, cfg.Log = n.gate, l.Name, l.Protocol, n.log
 		cfg.Queue = smtp.QueueFunc(func() smtp.Draft { return n.queue.Draft() })
 		cfg.TLS, cfg.Implicit, cfg.Hostname = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname
+		cfg.Proxies = l.Proxies
 		return smtp.New(cfg), nil
 	}
 }
@@ -350,7 +372,7 @@ func (n *node) Use(ctx context.Context, p *policies.Policy) error {
 		n.log.Warn("policy", "warning", w.String())
 	}
 	e := session.Event{Event: session.EventPolicy, Verb: "load", Hash: p.Hash(), Outcome: session.OutcomeDone}
-	if err := n.record.Commit(ctx, e); err != nil {
+	if err := n.recorder.Commit(ctx, e); err != nil {
 		return fmt.Errorf("record the policy: %w", err)
 	}
 	n.gate.SetPolicy(p)

@@ -50,6 +50,10 @@ listener "submissions" {
   address = "127.0.0.1:0" 
   tls = "implicit" 
 }
+listener "metrics"     { 
+  protocol = "metrics" 
+  address = "127.0.0.1:0" 
+}
 ftp {
   passive_ports = "20000-29999"
 }

@@ -5,12 +5,18 @@ import (
 	"sync/atomic"
 )
 
-// Conn is an accepted connection that counts its bytes.
+// Conn is an accepted connection that counts its bytes. LocalAddr and RemoteAddr
+// are the socket's own: behind a proxy, the node's address towards the proxy, and
+// the proxy's. Where the client is, and where it connected to, says session.Peer.
 type Conn struct {
 	net.Conn
 	in, out  atomic.Int64
 	draining <-chan struct{}
+	proxied  bool
 }
+
+// Proxied reports whether the connection came through one of Server.Proxies.
+func (c *Conn) Proxied() bool { return c.proxied }
 
 // Read reads and counts.
 func (c *Conn) Read(p []byte) (int, error) {

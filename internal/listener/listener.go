@@ -1,6 +1,7 @@
 // Package listener accepts connections, takes each through session.Gate, serves
 // it, and ends all of them when the gateway stops. Every front-end uses it, so
-// that no connection is accepted without a record and none is left behind.
+// that no connection is accepted without a record and none is left behind. Behind a
+// load balancer it takes the client's address from the balancer (proxy.go).
 package listener
 
 import (
@@ -23,6 +24,10 @@ type Server struct {
 	Gate     *session.Gate
 	Name     string // the listener's name in the configuration
 	Protocol session.Protocol
+	// Proxies are the networks of load balancers: each connection from there must
+	// begin with a PROXY header, which says who the client is. Whatever comes from
+	// elsewhere is the client itself, and nothing that it sends is taken for a header.
+	Proxies []netip.Prefix
 	// Refuse says to the peer why it is not served (session.ErrTooMany, ErrBanned,
 	// ErrDenied, ErrUnavailable, ErrShutdown). A short write deadline is set; the
 	// connection is closed afterwards. Nil closes without a word.
@@ -38,6 +43,7 @@ type Server struct {
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*Conn]struct{}
+	awaited   map[*Conn]struct{} // those whose PROXY header is being read
 	wg        sync.WaitGroup
 	drain     chan struct{}
 	closed    bool
@@ -111,6 +117,11 @@ func (s *Server) serve(ctx context.Context, c *Conn) {
 		Conn: session.NewID(), Listener: s.Name, Protocol: s.Protocol,
 		Remote: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr()),
 	}
+	began := time.Now()
+	if err := s.readHeader(c, &peer); err != nil {
+		s.Gate.Drop(peer, began, err)
+		return
+	}
 	attempt, err := s.Gate.Connect(ctx, peer)
 	if err != nil {
 		s.refuse(c, err)
@@ -119,8 +130,7 @@ func (s *Server) serve(ctx context.Context, c *Conn) {
 	cause := session.ErrPanic
 	defer func() {
 		if v := recover(); v != nil {
-			s.log().Error("panic while serving a connection", "conn", peer.Conn, "proto", peer.Protocol,
-				"remote", peer.Remote, "panic", v, "stack", string(debug.Stack()))
+			s.panicked(peer, v)
 		}
 		attempt.Count(c.in.Load(), c.out.Load())
 		attempt.Close(cause)
@@ -131,6 +141,12 @@ func (s *Server) serve(ctx context.Context, c *Conn) {
 		return
 	}
 	cause = s.Handle(ctx, c, attempt)
+}
+
+// panicked logs a fault of ours, with the stack of whoever recovered from it.
+func (s *Server) panicked(peer session.Peer, v any) {
+	s.log().Error("panic while serving a connection", "conn", peer.Conn, "proto", peer.Protocol,
+		"remote", peer.Remote, "panic", v, "stack", string(debug.Stack()))
 }
 
 func (s *Server) refuse(c net.Conn, cause error) {
@@ -152,6 +168,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	for ln := range s.listeners {
 		_ = ln.Close()
+	}
+	for c := range s.awaited { // nobody is there yet to say goodbye to
+		_ = c.Conn.Close()
 	}
 	s.mu.Unlock()
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -14,12 +15,16 @@ import (
 	"gateway/session/sessiontest"
 )
 
-// serve starts a server on a port of the kernel's choice.
-func serve(t *testing.T, core *sessiontest.Core, handle func(context.Context, *listener.Conn, *session.Attempt) error) (*listener.Server, net.Addr, <-chan error) {
+// serve starts a server on a port of the kernel's choice, behind proxies in those
+// networks.
+func serve(t *testing.T, core *sessiontest.Core, handle func(context.Context, *listener.Conn, *session.Attempt) error, proxies ...string) (*listener.Server, net.Addr, <-chan error) {
 	t.Helper()
 	s := &listener.Server{
 		Gate: core.Gate, Name: "test", Protocol: session.FTP, Handle: handle,
 		Refuse: func(c net.Conn, cause error) { _, _ = io.WriteString(c, "refused: "+cause.Error()+"\n") },
+	}
+	for _, p := range proxies {
+		s.Proxies = append(s.Proxies, netip.MustParsePrefix(p))
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

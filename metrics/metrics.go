@@ -1,0 +1,140 @@
+// Package metrics counts what the gateway does, and serves the counts to Prometheus.
+//
+// It counts the events on their way to the record (Metrics.Recorder), and asks the
+// other parts when it is scraped (Sources). Labels have few values, all known before:
+// never a user, an address or a path. What happened to whom is in the record.
+//
+// docs/operations.md lists the metrics and what to watch.
+package metrics
+
+import (
+	"context"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"gateway/session"
+)
+
+// A Listener is one that connections are counted for.
+type Listener struct {
+	Name     string
+	Protocol session.Protocol
+}
+
+// Config says what is measured.
+type Config struct {
+	Version, Revision string // of the build
+	Listeners         []Listener
+}
+
+// Sources are the parts that are asked at each scrape. Those that are nil are left
+// out.
+type Sources struct {
+	Sessions interface{ Sessions() []session.Info }
+	// Queue tells how many messages wait.
+	Queue interface {
+		Len(ctx context.Context) (int, error)
+	}
+	// Passive tells how many passive ports are free and busy now, and how often none
+	// was free since the start.
+	Passive interface {
+		Stats() (free, busy int, exhausted int64)
+	}
+}
+
+// queueTimeout bounds the one question of a scrape that goes to the database.
+const queueTimeout = 5 * time.Second
+
+// Metrics holds the counts of one gateway.
+type Metrics struct {
+	registry *prometheus.Registry
+	counters
+}
+
+// New returns Metrics that start at zero. Everything that can be counted is there
+// from the start, so that the first of its kind is seen as an increase.
+func New(cfg Config) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), counters: newCounters(cfg.Listeners)}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gateway_build_info", Help: "The build, in its labels. Always 1.",
+	}, []string{"version", "revision", "go"})
+	build.WithLabelValues(cfg.Version, cfg.Revision, runtime.Version()).Set(1)
+	m.registry.MustRegister(build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		m.connections, m.logins, m.bytes, m.files, m.auditErrors)
+	return m
+}
+
+// Watch adds what is asked at each scrape. It is called once, before Serve.
+func (m *Metrics) Watch(s Sources) {
+	if s.Sessions != nil {
+		m.registry.MustRegister(collector{sessionsDesc(), func(send func(float64, ...string)) error {
+			count := map[session.Protocol]int{}
+			for _, info := range s.Sessions.Sessions() {
+				count[info.Protocol]++
+			}
+			for _, p := range protocols() {
+				send(float64(count[p]), string(p))
+			}
+			return nil
+		}})
+	}
+	if s.Queue != nil {
+		m.registry.MustRegister(collector{queueDesc(), func(send func(float64, ...string)) error {
+			ctx, cancel := context.WithTimeout(context.Background(), queueTimeout)
+			defer cancel()
+			n, err := s.Queue.Len(ctx)
+			if err == nil {
+				send(float64(n))
+			}
+			return err
+		}})
+	}
+	if s.Passive != nil {
+		m.registry.MustRegister(collector{passiveDesc(), func(send func(float64, ...string)) error {
+			free, busy, _ := s.Passive.Stats()
+			send(float64(free), "free")
+			send(float64(busy), "busy")
+			return nil
+		}}, prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gateway_ftp_passive_exhausted_total", Help: "How often no passive port was free.",
+		}, func() float64 {
+			_, _, exhausted := s.Passive.Stats()
+			return float64(exhausted)
+		}))
+	}
+}
+
+func sessionsDesc() *prometheus.Desc {
+	return prometheus.NewDesc("gateway_sessions", "Sessions that are logged in now.", []string{"protocol"}, nil)
+}
+
+func queueDesc() *prometheus.Desc {
+	return prometheus.NewDesc("gateway_queue_messages", "Messages in the mail queue, held ones included.", nil, nil)
+}
+
+func passiveDesc() *prometheus.Desc {
+	return prometheus.NewDesc("gateway_ftp_passive_ports", "Ports for passive data connections.", []string{"state"}, nil)
+}
+
+// collector is a gauge that is asked for when it is scraped.
+type collector struct {
+	desc *prometheus.Desc
+	ask  func(send func(value float64, labels ...string)) error
+}
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(to chan<- prometheus.Metric) {
+	err := c.ask(func(value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, value, labels...)
+	})
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(c.desc, err)
+	}
+}
