@@ -177,12 +177,12 @@ func TestTable(t *testing.T) {
 	table{idling, []row{{"FTP", 9, []result{{server: "gateway", rate: 12}, {server: "a", rate: 24}, {server: "b", rate: 48}}}}, nil}.print(&out)
 	table{idling, []row{{"FTP", 9, []result{{server: "gateway", rate: 12}}}}, nil}.print(&out)
 	want := []string{
-		"transfers, MB/s at once gateway OpenSSH ratio to best peer busy",
+		"transfers, MB/s at once gateway OpenSSH ratio to best peer busy, in that order",
 		"SFTP get 4 300 200 1.50 OpenSSH 90% 80%",
 		"transfers, CPU s/GiB at once gateway OpenSSH ratio to best peer",
 		"SFTP get 4 1.50 3.00 0.50 OpenSSH",
 		"",
-		"transfers, MB/s at once gateway a b c ratio to best peer busy",
+		"transfers, MB/s at once gateway a b c ratio to best peer busy, in that order",
 		"FTP get 1 1200 1000 1500 100 0.80 b 50% 60% 70% 80%",
 		"FTP put 1 1234 0.00 0.00 0.00 - a 50% 60% 70% 80%",
 		"transfers, CPU s/GiB at once gateway a b c ratio to best peer",

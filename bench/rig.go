@@ -71,7 +71,7 @@ func newBench(ctx context.Context, o options, stderr io.Writer) (b *bench, err e
 	files := o.files
 	if files == "" {
 		files = b.dir
-		if room("/dev/shm") > 12*o.size {
+		if room("/dev/shm") > 12*o.size+int64(o.uploads)*heldSize {
 			files = "/dev/shm"
 		}
 	}

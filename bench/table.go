@@ -92,7 +92,7 @@ func (t table) printBlock(out io.Writer, rows []row) {
 		}
 		return
 	}
-	line(append(head(t.unit.rate), "busy")...)
+	line(append(head(t.unit.rate), "busy, in that order")...)
 	for _, r := range rows {
 		cells := r.cells(func(each result) float64 { return each.rate }, true)
 		var busy []string

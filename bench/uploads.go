@@ -52,6 +52,9 @@ func weighUploads(ctx context.Context, t ftpTarget, n int) (most float64, err er
 			if c != nil {
 				_ = c.Close()
 			}
+			if data[i] != nil {
+				_ = data[i].Close()
+			}
 			_ = os.Remove(filepath.Join(t.local, fileName(i)))
 		}
 	}()
