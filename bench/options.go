@@ -17,7 +17,7 @@ and Postfix, and prints tables.
 A peer is left out, with a line that says why, where it cannot be had or the user
 is not root. FTP servers that are not installed are downloaded from Debian, once,
 and unpacked in $GATEWAY_TOOLS (default .tools). At the default size a whole run
-takes 20 minutes. MB/s are 10^6 bytes a second, end to end; client and servers
+takes tens of minutes. MB/s are 10^6 bytes a second, end to end; client and servers
 share the machine, so compare the ratios, and the CPU time that a server needs,
 rather than MB/s.
 
