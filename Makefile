@@ -21,7 +21,7 @@ check: test ## run before a change is sent
 demo: ## start a gateway on loopback with two accounts, and show what happens
 	go run ./cmd/gateway demo
 
-bench: ## measure beside OpenSSH, vsftpd and Postfix, and print a table
+bench: ## measure beside OpenSSH, Postfix and four FTP servers, and print tables
 	go run ./bench
 
 docs: ## write docs/config.md anew from the settings

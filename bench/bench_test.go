@@ -22,7 +22,8 @@ func TestRunPrintsEveryRow(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
 	err := run(t.Context(), []string{
-		"-peers=false", "-size=1", "-rounds=1", "-messages=40", "-logins=8", "-accounts=2", "-idle=4", "-dir", dir, "-files", dir,
+		"-peers=false", "-size=1", "-rounds=1", "-messages=40", "-logins=8", "-accounts=2", "-idle=4",
+		"-small=8", "-entries=20", "-uploads=2", "-dir", dir, "-files", dir,
 	}, &out, io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +31,7 @@ func TestRunPrintsEveryRow(t *testing.T) {
 	for _, row := range []string{
 		"SFTP put", "SFTP get", "FTP put", "FTP get", "FTPS put", "FTPS get", "SFTP, key", "SFTP, password, hashed",
 		"SFTP, password, from the memo", "FTP, password, from the memo", "FTPS, password, from the memo",
-		"accepted durably", "submission, TLS",
+		"accepted durably", "submission, TLS", "FTP, 20 entries",
 	} {
 		if !strings.Contains(out.String(), "\n"+row+" ") {
 			t.Errorf("no row %q in\n%s", row, out.String())
@@ -58,7 +59,7 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	err := run(ctx, []string{"-peers=false", "-only=logins", "-logins=1000000", "-accounts=1", "-dir", dir, "-files", dir}, io.Discard, progress)
+	err := run(ctx, []string{"-peers=false", "-only=sftp-logins", "-logins=1000000", "-accounts=1", "-dir", dir, "-files", dir}, io.Discard, progress)
 	if err == nil || err.Error() != "interrupted" {
 		t.Errorf("run: got %v, want interrupted", err)
 	}
@@ -85,20 +86,29 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 func TestParseRefusesWhatIsNone(t *testing.T) {
 	t.Parallel()
 	for name, args := range map[string][]string{
-		"unknown subject": {"-only", "sftp,nfs"},
-		"no rounds":       {"-rounds", "0"},
-		"no size":         {"-size", "0"},
-		"size overflows":  {"-size", "9223372036854775807"},
-		"argument":        {"sftp"},
-		"unknown flag":    {"-fast"},
+		"unknown word":   {"-only", "sftp,nfs"},
+		"unknown part":   {"-only", "sftp-small"},
+		"no rounds":      {"-rounds", "0"},
+		"no size":        {"-size", "0"},
+		"size overflows": {"-size", "9223372036854775807"},
+		"argument":       {"sftp"},
+		"unknown flag":   {"-fast"},
 	} {
 		if _, err := parse(args, io.Discard); err == nil {
 			t.Errorf("%s: got no error for %q", name, args)
 		}
 	}
-	o, err := parse([]string{"-only", "ftp,idle", "-size", "64"}, io.Discard)
-	if err != nil || !o.wants("ftp") || o.wants("sftp") || o.size != 64<<20 {
+	o, err := parse([]string{"-only", "ftp-small,idle", "-size", "64"}, io.Discard)
+	if err != nil || o.size != 64<<20 {
 		t.Errorf("got %+v, %v", o, err)
+	}
+	for _, part := range []struct {
+		protocol, subject string
+		want              bool
+	}{{"ftp", "small", true}, {"ftp", "list", false}, {"sftp", "idle", true}, {"sftp", "logins", false}} {
+		if got := o.wants(part.protocol, part.subject); got != part.want {
+			t.Errorf("%s-%s is wanted: got %v, want %v", part.protocol, part.subject, got, part.want)
+		}
 	}
 }
 
@@ -161,12 +171,28 @@ func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	table{transfers, []row{
 		{"SFTP get", 4, []result{{"gateway", 300, 1.5, .9}, {"OpenSSH", 200, 3, .8}}},
-		{"FTP get", 1, []result{{"gateway", 1234.5, .25, .5}}},
-	}}.print(&out)
+		{"FTP get", 1, []result{{"gateway", 1200, .25, .5}, {"a", 1000, .5, .6}, {"b", 1500, .25, .7}, {"c", 100, .75, .8}}},
+		{"FTP put", 1, []result{{"gateway", 1234.5, .25, .5}, {"a", 0, 0, .6}, {"b", 0, 0, .7}, {"c", 0, 0, .8}}},
+	}, []string{"a note"}}.print(&out)
+	table{idling, []row{{"FTP", 9, []result{{server: "gateway", rate: 12}, {server: "a", rate: 24}, {server: "b", rate: 48}}}}, nil}.print(&out)
+	table{idling, []row{{"FTP", 9, []result{{server: "gateway", rate: 12}}}}, nil}.print(&out)
 	want := []string{
-		"transfers at once gateway MB/s peer ratio gateway CPU s/GiB peer ratio busy, gateway/peer",
-		"SFTP get 4 300 OpenSSH 200 1.50 1.50 3.00 0.50 90% / 80%",
-		"FTP get 1 1234 - - 0.25 - - 50%",
+		"transfers, MB/s at once gateway OpenSSH ratio to best peer busy, in that order",
+		"SFTP get 4 300 200 1.50 OpenSSH 90% 80%",
+		"transfers, CPU s/GiB at once gateway OpenSSH ratio to best peer",
+		"SFTP get 4 1.50 3.00 0.50 OpenSSH",
+		"",
+		"transfers, MB/s at once gateway a b c ratio to best peer busy, in that order",
+		"FTP get 1 1200 1000 1500 100 0.80 b 50% 60% 70% 80%",
+		"FTP put 1 1234 0.00 0.00 0.00 - a 50% 60% 70% 80%",
+		"transfers, CPU s/GiB at once gateway a b c ratio to best peer",
+		"FTP get 1 0.25 0.50 0.25 0.75 1.00 b",
+		"FTP put 1 0.25 0.00 0.00 0.00 - a",
+		"a note",
+		"idle sessions, KiB each at once gateway a b ratio to best peer",
+		"FTP 9 12.0 24.0 48.0 0.50 a",
+		"idle sessions, KiB each at once gateway ratio to best peer",
+		"FTP 9 12.0 -",
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	if len(lines) != len(want) {
@@ -176,5 +202,20 @@ func TestTable(t *testing.T) {
 		if got := strings.Join(strings.Fields(line), " "); got != want[i] {
 			t.Errorf("line %d: got %q, want %q", i, got, want[i])
 		}
+	}
+}
+
+// strace splits a call that another thread interrupts.
+func TestTraceSummary(t *testing.T) {
+	t.Parallel()
+	got := summary(`11 sendfile(9, 10, NULL, 4194304) = 1048576
+12 read(3, ""..., 4096) = -1 EAGAIN (Resource temporarily unavailable)
+11 sendfile(9, 10, NULL, 4194304 <unfinished ...>
+12 write(3, ""..., 24) = 24
+11 <... sendfile resumed>) = 2097152
+12 +++ exited with 0 +++
+`)
+	if want := "sendfile 2 (3.0 MiB), write 1 (0.0 MiB)"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
@@ -44,21 +43,6 @@ type sample struct {
 	cpu  time.Duration // of the server
 	busy float64       // part of the machine's processors that server and client had
 }
-
-// unit is what a table counts.
-type unit struct {
-	title, rate, cost string
-	// amount turns bytes or pieces into what a rate, and a cost, is given for.
-	rateOf, costOf float64
-	costScale      float64 // cost is in seconds times this
-}
-
-var ( // tables of constants
-	transfers = unit{"transfers", "MB/s", "CPU s/GiB", 1e6, 1 << 30, 1}
-	logins    = unit{"logins", "per s", "CPU ms each", 1, 1, 1e3}
-	messages  = unit{"mail of 4 KiB", "per s", "CPU ms each", 1, 1, 1e3}
-	memory    = unit{title: "idle sessions", rate: "KiB each"}
-)
 
 // measure runs one trial once.
 func measure(t trial) (s sample, err error) {
@@ -143,73 +127,6 @@ func middle(values []float64) float64 {
 	values = slices.Sorted(slices.Values(values))
 	n := len(values)
 	return (values[(n-1)/2] + values[n/2]) / 2
-}
-
-// result is what came out for one server.
-type result struct {
-	server           string
-	rate, cost, busy float64
-}
-
-// row is one line of a table; the first result is the gateway's.
-type row struct {
-	what    string
-	atOnce  int
-	results []result
-}
-
-// table is printed when its rows are there.
-type table struct {
-	unit unit
-	rows []row
-}
-
-func (t table) print(out io.Writer) {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	defer w.Flush()
-	head := []string{t.unit.title, "at once", "gateway " + t.unit.rate, "peer", "", "ratio"}
-	if t.unit.cost != "" {
-		head = append(head, "gateway "+t.unit.cost, "peer", "ratio", "busy, gateway/peer")
-	}
-	fmt.Fprintln(w, strings.Join(head, "\t"))
-	for _, r := range t.rows {
-		ours := r.results[0]
-		cells := []string{r.what, fmt.Sprint(r.atOnce), figure(ours.rate)}
-		if len(r.results) == 1 {
-			cells = append(cells, "-", "", "-")
-			if t.unit.cost != "" {
-				cells = append(cells, figure(ours.cost), "-", "-", percent(ours.busy))
-			}
-		} else {
-			peer := r.results[1]
-			cells = append(cells, peer.server, figure(peer.rate), ratio(ours.rate, peer.rate))
-			if t.unit.cost != "" {
-				cells = append(cells, figure(ours.cost), figure(peer.cost), ratio(ours.cost, peer.cost),
-					percent(ours.busy)+" / "+percent(peer.busy))
-			}
-		}
-		fmt.Fprintln(w, strings.Join(cells, "\t"))
-	}
-}
-
-// figure prints three digits.
-func figure(v float64) string {
-	switch {
-	case v >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
-}
-
-func percent(v float64) string { return fmt.Sprintf("%.0f%%", 100*v) }
-
-func ratio(ours, peer float64) string {
-	if peer == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%.2f", ours/peer)
 }
 
 // progress says on a terminal, or in lines elsewhere, what is going on.

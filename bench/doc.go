@@ -1,14 +1,21 @@
-// Command bench measures the gateway beside OpenSSH, vsftpd and Postfix, where
-// they are installed, and prints tables: transfers by SFTP, FTP and FTPS, logins,
-// mail accepted durably, and memory of idle sessions. It is never a test.
+// Command bench measures the gateway beside OpenSSH, Postfix and the FTP servers of
+// Debian, and prints tables: transfers by SFTP, FTP and FTPS, small files, listings,
+// logins, mail accepted durably, memory of idle sessions and of uploads in flight,
+// and the system calls that move a file. It is never a test.
 //
 // Each server is started privately, on a port of the kernel's choice on loopback,
-// from folders that are removed afterwards. The gateway and its peer take turns
-// (A B A B) under the same client, and the median of their rounds is printed, with
-// ratios. Processor time is that of the server with all its descendants.
+// from folders that are removed afterwards. The gateway and its peers take turns
+// (A B C A B C) under the same client, and the median of their rounds is printed,
+// with the ratio to the best peer. Processor time is that of the server with all its
+// descendants.
 //
 //	go run ./bench
 //	go run ./bench -size 256 -only sftp,logins
+//	go run ./bench -only ftp-idle,ftps-idle -idle 9000 -peers=false
+//
+// OpenSSH, Postfix and pyftpdlib are measured where they are installed. vsftpd,
+// Pure-FTPd and ProFTPD exclude each other as packages of Debian: those that are not
+// installed are downloaded and unpacked, once, in $GATEWAY_TOOLS, or in .tools.
 //
 // docs/performance.md says what was found, and how to read it. It reads /proc and
 // therefore runs on Linux only.

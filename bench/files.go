@@ -20,16 +20,7 @@ func (b *bench) sftpTargets() []sftpTarget {
 	auth := ssh.PublicKeys(b.key)
 	targets := []sftpTarget{{b.gateway, b.gateway.addrs["sftp"], benchUser, b.options.cipher, auth}}
 	if b.openssh != nil {
-		targets = append(targets, sftpTarget{b.openssh, b.openssh.addr, sshAccount, b.options.cipher, auth})
-	}
-	return targets
-}
-
-// ftpTargets are the gateway and, where it runs, vsftpd.
-func (b *bench) ftpTargets(secure bool) []ftpTarget {
-	targets := []ftpTarget{{b.gateway, b.gateway.addrs["ftp"], benchUser, benchPassword, "", secure}}
-	if b.vsftpd != nil {
-		targets = append(targets, ftpTarget{b.vsftpd, b.vsftpd.addr, "anonymous", "bench@example.com", ftpFolder + "/", secure})
+		targets = append(targets, sftpTarget{b.openssh, b.openssh.addr, peerAccount, b.options.cipher, auth})
 	}
 	return targets
 }
@@ -40,8 +31,8 @@ type mover struct {
 	close func() error
 }
 
-// measureSFTP puts and gets by 1, 4 and 16 sessions at once.
-func measureSFTP(ctx context.Context, b *bench) error {
+// sftpTransfers put and get by 1, 4 and 16 sessions at once.
+func sftpTransfers(ctx context.Context, b *bench) error {
 	var servers []server
 	var open []func() (mover, error)
 	for _, t := range b.sftpTargets() {
@@ -62,36 +53,26 @@ func measureSFTP(ctx context.Context, b *bench) error {
 	return b.compareMoves(ctx, "SFTP", servers, open)
 }
 
-// measureFTP does the same in clear, and over TLS.
-func measureFTP(ctx context.Context, b *bench) error {
-	for _, secure := range []bool{false, true} {
-		what := "FTP"
-		if secure {
-			what = "FTPS"
-		}
-		var servers []server
-		var open []func() (mover, error)
-		for _, t := range b.ftpTargets(secure) {
-			servers = append(servers, t.server)
-			open = append(open, func() (mover, error) {
-				c, err := t.open(ctx)
-				if err != nil {
-					return mover{}, err
+// ftpTransfers do the same by FTP.
+func ftpTransfers(ctx context.Context, b *bench, secure bool) error {
+	var servers []server
+	var open []func() (mover, error)
+	for _, t := range b.ftpTargets(secure) {
+		servers = append(servers, t.server)
+		open = append(open, func() (mover, error) {
+			c, err := t.open(ctx)
+			if err != nil {
+				return mover{}, err
+			}
+			return mover{func(put bool, name string, size int64) error {
+				if put {
+					return c.put(t.folder+name, size)
 				}
-				return mover{func(put bool, name string, size int64) error {
-					verb := "RETR"
-					if put {
-						verb = "STOR"
-					}
-					return c.move(verb, t.folder+name, size)
-				}, c.Close}, nil
-			})
-		}
-		if err := b.compareMoves(ctx, what, servers, open); err != nil {
-			return err
-		}
+				return c.get(t.folder+name, size)
+			}, c.Close}, nil
+		})
 	}
-	return nil
+	return b.compareMoves(ctx, ftpName(secure), servers, open)
 }
 
 // compareMoves measures both directions. Sessions are opened before, and closed
@@ -120,7 +101,7 @@ func moveJob(open func() (mover, error), n int, put bool, each int64) (job, erro
 	movers := make([]mover, 0, n)
 	j := job{
 		work: func() error {
-			return parallel(n, func(i int) error { return movers[i].move(put, fmt.Sprint("file", i), each) })
+			return parallel(n, func(i int) error { return movers[i].move(put, fileName(i), each) })
 		},
 		cleanup: func() {
 			for _, m := range movers {
@@ -137,3 +118,5 @@ func moveJob(open func() (mover, error), n int, put bool, each int64) (job, erro
 	}
 	return j, nil
 }
+
+func fileName(i int) string { return fmt.Sprint("file", i) }

@@ -22,6 +22,7 @@ const (
 // gateway is an installation that runs for as long as the benchmark.
 type gateway struct {
 	dir, binary string
+	home        string            // of benchUser, on disk
 	addrs       map[string]string // by the listener's name
 	running     *group
 }
@@ -81,7 +82,7 @@ func (g *gateway) makeAccounts(ctx context.Context, b *bench) error {
 			return err
 		}
 	}
-	if !b.options.wants("logins") {
+	if !b.options.wants("sftp", "logins") {
 		return nil
 	}
 	for i := range b.options.accounts {
@@ -123,6 +124,7 @@ func (g *gateway) stop() {
 // configure writes gateway.hcl, with listeners on free ports, and rules that let
 // plain FTP in, to be measured.
 func (g *gateway) configure(files string) error {
+	g.home = filepath.Join(files, "gateway", benchUser)
 	text := "hostname = \"localhost\"\nshutdown_grace = \"5s\"\n"
 	for _, l := range []struct{ name, protocol, tls string }{
 		{"ftp", "ftp", "explicit"}, {"sftp", "sftp", ""}, {"submissions", "submission", "implicit"},
@@ -140,7 +142,7 @@ func (g *gateway) configure(files string) error {
 	}
 	text += fmt.Sprintf("storage {\n  type = \"local\"\n  path = %q\n}\n", filepath.Join(files, "gateway")) +
 		fmt.Sprintf("mail { route = %q }\n", "maildir://mail") +
-		"limits {\n  trusted = [\"127.0.0.0/8\"]\n  connections = 20000\n  unauthenticated = 4096\n  sessions_per_user = 20000\n}\n"
+		fmt.Sprintf("limits {\n  trusted = [\"127.0.0.0/8\"]\n  connections = %d\n  unauthenticated = 4096\n  sessions_per_user = %[1]d\n}\n", maxSessions)
 	if err := os.WriteFile(filepath.Join(g.dir, "gateway.hcl"), []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -266,9 +266,13 @@ func parsePss(rollup string) (int64, error) {
 	return 0, errors.New("smaps_rollup has no Pss")
 }
 
-// ownCPU is the processor time of the client, which is this process.
-func ownCPU() time.Duration {
-	var u syscall.Rusage
-	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u) // fails for a wrong first argument only
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+// ownCPU is the processor time of the client: of this process, and of the programs
+// that it ran and that have ended.
+func ownCPU() (sum time.Duration) {
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var u syscall.Rusage
+		_ = syscall.Getrusage(who, &u) // fails for a wrong first argument only
+		sum += time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	return sum
 }

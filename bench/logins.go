@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
 
@@ -20,10 +19,10 @@ const (
 	settleTimeout = 10 * time.Second
 )
 
-// measureLogins makes whole sessions, one after the other by each client, until
-// they could be used.
-func measureLogins(ctx context.Context, b *bench) error {
-	for _, m := range []func(context.Context, *bench) error{keyLogins, hashedLogins, rememberedLogins, ftpLogins} {
+// sftpLogins make whole sessions, one after the other by each client, until they
+// could be used.
+func sftpLogins(ctx context.Context, b *bench) error {
+	for _, m := range []func(context.Context, *bench) error{keyLogins, hashedLogins, rememberedLogins} {
 		if err := m(ctx, b); err != nil {
 			return err
 		}
@@ -36,7 +35,7 @@ func keyLogins(ctx context.Context, b *bench) error {
 	var trials []trial
 	for _, t := range b.sftpTargets() {
 		trials = append(trials, trial{t.server, func() (job, error) {
-			return loginJob(ctx, t.server, b.options.logins, func(int) (io.Closer, error) { return t.open(ctx, smallBuffer) })
+			return loginJob(ctx, t.server, b.options.logins, func(int) error { return t.visit(ctx) })
 		}})
 	}
 	return b.compare(ctx, "SFTP, key", loginClients, float64(b.options.logins), trials...)
@@ -50,10 +49,10 @@ func hashedLogins(ctx context.Context, b *bench) error {
 		if err := b.gateway.restart(ctx); err != nil { // it remembers none
 			return job{}, err
 		}
-		return loginJob(ctx, t.server, b.options.accounts, func(i int) (io.Closer, error) {
+		return loginJob(ctx, t.server, b.options.accounts, func(i int) error {
 			t := t
 			t.user = accountName(i)
-			return t.open(ctx, smallBuffer)
+			return t.visit(ctx)
 		})
 	}})
 }
@@ -63,44 +62,56 @@ func rememberedLogins(ctx context.Context, b *bench) error {
 	t := b.sftpTargets()[0]
 	t.auth = ssh.Password(benchPassword)
 	return b.compare(ctx, "SFTP, password, from the memo", loginClients, float64(b.options.logins), trial{t.server, func() (job, error) {
-		c, err := t.open(ctx, smallBuffer)
-		if err != nil {
+		if err := t.visit(ctx); err != nil {
 			return job{}, err
 		}
-		_ = c.Close()
-		return loginJob(ctx, t.server, b.options.logins, func(int) (io.Closer, error) { return t.open(ctx, smallBuffer) })
+		return loginJob(ctx, t.server, b.options.logins, func(int) error { return t.visit(ctx) })
 	}})
 }
 
-// ftpLogins have next to no cryptography: they show what the way in costs.
-// vsftpd's are anonymous, and verify nothing.
-func ftpLogins(ctx context.Context, b *bench) error {
-	for _, secure := range []bool{false, true} {
-		name := "FTP, password, from the memo"
-		if secure {
-			name = "FTPS, password, from the memo"
-		}
-		var trials []trial
-		for _, t := range b.ftpTargets(secure) {
-			trials = append(trials, trial{t.server, func() (job, error) {
-				c, err := t.open(ctx)
-				if err != nil {
-					return job{}, err
-				}
-				_ = c.Close()
-				return loginJob(ctx, t.server, b.options.logins, func(int) (io.Closer, error) { return t.open(ctx) })
-			}})
-		}
-		if err := b.compare(ctx, name, loginClients, float64(b.options.logins), trials...); err != nil {
-			return err
-		}
+// visit opens a session and leaves.
+func (t sftpTarget) visit(ctx context.Context) error {
+	c, err := t.open(ctx, smallBuffer)
+	if err != nil {
+		return err
 	}
+	_ = c.Close()
 	return nil
 }
 
-// loginJob opens and closes n sessions by loginClients at once. What the server
+// ftpLogins have next to no cryptography: they show what the way in costs. Each
+// logs in, asks where it is, and takes its leave. vsftpd's are anonymous, and
+// verify nothing.
+func ftpLogins(ctx context.Context, b *bench, secure bool) error {
+	var trials []trial
+	for _, t := range b.ftpTargets(secure) {
+		trials = append(trials, trial{t.server, func() (job, error) {
+			if err := t.visit(ctx); err != nil { // the gateway remembers the password
+				return job{}, err
+			}
+			return loginJob(ctx, t.server, b.options.logins, func(int) error { return t.visit(ctx) })
+		}})
+	}
+	return b.compare(ctx, ftpName(secure)+", password, from the memo", loginClients, float64(b.options.logins), trials...)
+}
+
+// visit is the shortest session that has done something.
+func (t ftpTarget) visit(ctx context.Context) error {
+	c, err := t.login(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := c.do(257, "PWD", ""); err != nil {
+		return err
+	}
+	_, err = c.do(221, "QUIT", "")
+	return err
+}
+
+// loginJob pays n visits by loginClients at once. What the server
 // does after a session was closed counts as its processor time.
-func loginJob(ctx context.Context, s server, n int, open func(i int) (io.Closer, error)) (job, error) {
+func loginJob(ctx context.Context, s server, n int, visit func(i int) error) (job, error) {
 	before, err := s.group().processes()
 	if err != nil {
 		return job{}, err
@@ -114,11 +125,9 @@ func loginJob(ctx context.Context, s server, n int, open func(i int) (io.Closer,
 					if i >= n {
 						return nil
 					}
-					c, err := open(i)
-					if err != nil {
+					if err := visit(i); err != nil {
 						return fmt.Errorf("login %d: %w", i+1, err)
 					}
-					_ = c.Close()
 				}
 			})
 		},

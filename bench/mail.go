@@ -61,10 +61,10 @@ func (t mailTarget) open(ctx context.Context) (*smtp.Client, error) {
 	return c, nil
 }
 
-// measureMail sends messages by clients that keep their connections. An answer
+// smtpMail sends messages by clients that keep their connections. An answer
 // of 250 means that the message is on stable storage. Meanwhile, both servers
 // deliver to a maildir; the processor time counts until the last one is there.
-func measureMail(ctx context.Context, b *bench) error {
+func smtpMail(ctx context.Context, b *bench) error {
 	head := "From: <" + benchAddress + ">\r\nTo: <" + recipient + ">\r\nSubject: bench\r\nDate: " +
 		time.Now().Format(time.RFC1123Z) + "\r\nMessage-Id: <bench@example.com>\r\n\r\n"
 	message := head + strings.Repeat(strings.Repeat("x", 62)+"\r\n", (mailSize-len(head))/64)

@@ -18,15 +18,11 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-const (
-	// sshAccount exists everywhere. It has no shell and no home, which the
-	// subsystem inside of sshd does not need.
-	sshAccount = "nobody"
-	// sshEmptyFolder is where sshd locks up the process that speaks to strangers.
-	sshEmptyFolder = "/run/sshd"
-)
+// sshEmptyFolder is where sshd locks up the process that speaks to strangers.
+const sshEmptyFolder = "/run/sshd"
 
-// openssh is a private sshd that serves SFTP to one account by key.
+// openssh is a private sshd that serves SFTP to peerAccount by key. That has no
+// shell, which the subsystem inside of sshd does not need.
 type openssh struct {
 	addr, folder string
 	running      *group
@@ -37,7 +33,11 @@ func (s *openssh) name() string  { return "OpenSSH" }
 func (s *openssh) group() *group { return s.running }
 
 func startOpenSSH(ctx context.Context, b *bench) (s *openssh, version string, err error) {
-	path, uid, gid, err := findPeer("sshd", sshAccount)
+	path, err := findProgram("sshd")
+	if err != nil {
+		return nil, "", err
+	}
+	uid, gid, err := accountOf(peerAccount)
 	if err != nil {
 		return nil, "", err
 	}
@@ -65,7 +65,7 @@ func startOpenSSH(ctx context.Context, b *bench) (s *openssh, version string, er
 		return s, "", err
 	}
 	version = "OpenSSH"
-	for word := range strings.FieldsSeq(firstLine(path, "-V") + " " + firstLine("ssh", "-V")) {
+	for word := range strings.FieldsSeq(firstLine(nil, path, "-V") + " " + firstLine(nil, "ssh", "-V")) {
 		if strings.HasPrefix(word, "OpenSSH_") { // only newer ones of sshd know -V
 			version = strings.TrimSuffix(word, ",")
 			break
@@ -103,7 +103,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 LogLevel ERROR
 MaxStartups 4096
-`, host, port, filepath.Join(dir, "host_key"), filepath.Join(dir, "authorized_keys"), s.folder, sshAccount)
+`, host, port, filepath.Join(dir, "host_key"), filepath.Join(dir, "authorized_keys"), s.folder, peerAccount)
 	return errors.Join(
 		os.WriteFile(filepath.Join(dir, "host_key"), pem.EncodeToMemory(block), 0o600),
 		os.WriteFile(filepath.Join(dir, "authorized_keys"), ssh.MarshalAuthorizedKey(key), 0o644),

@@ -26,7 +26,11 @@ func (p *postfix) name() string  { return "Postfix" }
 func (p *postfix) group() *group { return p.running }
 
 func startPostfix(ctx context.Context, b *bench) (p *postfix, version string, err error) {
-	path, uid, gid, err := findPeer("postfix", mailAccount)
+	path, err := findProgram("postfix")
+	if err != nil {
+		return nil, "", err
+	}
+	uid, gid, err := accountOf(mailAccount)
 	if err != nil {
 		return nil, "", err
 	}
@@ -83,7 +87,7 @@ virtual_mailbox_base = %[8]s
 virtual_minimum_uid = 1
 virtual_uid_maps = static:%[9]d
 virtual_gid_maps = static:%[10]d
-`, dir, places[0], places[1], mailAccount, cert, key, max(200, b.options.idle+100), mail, uid, gid)
+`, dir, places[0], places[1], mailAccount, cert, key, max(200, min(b.options.idle, maxPeerIdle)+100), mail, uid, gid)
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "main.cf"), []byte(main), 0o644),
 		os.WriteFile(filepath.Join(dir, "master.cf"), []byte(masterTable(p.addr)), 0o644)); err != nil {
 		return p, "", err

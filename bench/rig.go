@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -18,12 +17,9 @@ import (
 	"math/big"
 	"net"
 	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -33,6 +29,10 @@ import (
 const (
 	startTimeout = 30 * time.Second
 	dialTimeout  = 10 * time.Second
+	// maxSessions is what the servers are told to take at once.
+	maxSessions = 30000
+	// spareFiles are open beside the connections of sessions.
+	spareFiles = 2000
 )
 
 // bench is one run: the servers, their folders, and the table being filled.
@@ -46,9 +46,10 @@ type bench struct {
 	key   ssh.Signer
 
 	gateway *gateway
-	openssh *openssh // nil where it is left out, as the next ones
-	vsftpd  *vsftpd
+	openssh *openssh // nil where it is left out, as Postfix
 	postfix *postfix
+	// ftpPeers are those that run, in the order of the tables.
+	ftpPeers []*ftpPeer
 
 	notes []string // what the servers are, and which are left out
 }
@@ -61,13 +62,16 @@ func newBench(ctx context.Context, o options, stderr io.Writer) (b *bench, err e
 			b.stop()
 		}
 	}()
+	if err := raiseFiles(uint64(max(o.idle, 2*o.uploads)) + spareFiles); err != nil {
+		return b, err
+	}
 	if b.dir, err = os.MkdirTemp(o.dir, "gateway-bench-"); err != nil {
 		return b, fmt.Errorf("make a folder: %w", err)
 	}
 	files := o.files
 	if files == "" {
 		files = b.dir
-		if room("/dev/shm") > 6*o.size {
+		if room("/dev/shm") > 12*o.size+int64(o.uploads)*heldSize {
 			files = "/dev/shm"
 		}
 	}
@@ -93,33 +97,51 @@ func newBench(ctx context.Context, o options, stderr io.Writer) (b *bench, err e
 	return b, b.startPeers(ctx)
 }
 
+// raiseFiles makes the limit of open files, of this process and of the servers, n
+// at least.
+func raiseFiles(n uint64) error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return err
+	}
+	limit.Max = max(limit.Max, n)
+	limit.Cur = max(limit.Cur, n)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raise the limit of open files to %d: %w; ask for fewer sessions, or be root", n, err)
+	}
+	return nil
+}
+
 // errSkip is a peer that cannot be measured here; the text says why.
 type errSkip string
 
 func (e errSkip) Error() string { return string(e) }
 
+// peer is a server that may be measured beside the gateway.
+type peer struct {
+	name   string
+	wanted bool
+	start  func() (version string, err error)
+}
+
 // startPeers starts those that the wanted subjects have.
 func (b *bench) startPeers(ctx context.Context) error {
 	o := b.options
-	for _, p := range []struct {
-		name   string
-		wanted bool
-		start  func() (string, error)
-	}{
-		{"OpenSSH", o.wants("sftp") || o.wants("logins") || o.wants("idle"), func() (version string, err error) {
+	peers := []peer{
+		{"OpenSSH", o.wantsPeer("sftp"), func() (version string, err error) {
 			b.openssh, version, err = startOpenSSH(ctx, b)
 			return version, err
 		}},
-		{"vsftpd", o.wants("ftp") || o.wants("logins") || o.wants("idle"), func() (version string, err error) {
-			b.vsftpd, version, err = startVsftpd(ctx, b)
-			return version, err
-		}},
-		{"Postfix", o.wants("smtp") || o.wants("idle"), func() (version string, err error) {
+		{"Postfix", o.wantsPeer("smtp"), func() (version string, err error) {
 			b.postfix, version, err = startPostfix(ctx, b)
 			return version, err
 		}},
-	} {
-		if !o.peers || !p.wanted {
+	}
+	for _, s := range ftpServers() {
+		peers = append(peers, peer{s.title, o.wantsPeer("ftp", "ftps"), func() (string, error) { return s.start(ctx, b) }})
+	}
+	for _, p := range peers {
+		if !p.wanted {
 			continue
 		}
 		b.progress.show("starting %s", p.name)
@@ -131,7 +153,7 @@ func (b *bench) startPeers(ctx context.Context) error {
 		case err != nil:
 			return fmt.Errorf("%s: %w", p.name, err)
 		default:
-			b.notes = append(b.notes, p.name+": "+version)
+			b.notes = append(b.notes, p.name+": "+strings.TrimSpace(version))
 		}
 	}
 	b.progress.clear()
@@ -146,8 +168,8 @@ func (b *bench) stop() {
 	if b.openssh != nil {
 		b.openssh.stop()
 	}
-	if b.vsftpd != nil {
-		b.vsftpd.stop()
+	for _, p := range b.ftpPeers {
+		p.stop()
 	}
 	if b.postfix != nil {
 		b.postfix.stop()
@@ -226,8 +248,15 @@ func freeAddress() (string, error) {
 
 // dial connects to a server. The connection is closed when ctx ends, which ends
 // whatever waits for it.
-func dial(ctx context.Context, addr string) (*net.TCPConn, error) {
-	c, err := (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp", addr)
+func dial(ctx context.Context, addr string) (*net.TCPConn, error) { return dialFrom(ctx, nil, addr) }
+
+// dialFrom does it from an address of loopback; nil leaves the choice to the kernel.
+func dialFrom(ctx context.Context, source net.IP, addr string) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: dialTimeout}
+	if source != nil {
+		d.LocalAddr = &net.TCPAddr{IP: source}
+	}
+	c, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
@@ -265,36 +294,6 @@ func lastWords(s server) string {
 	}
 }
 
-// findProgram looks in the folders of system programs too.
-func findProgram(name string) (string, error) {
-	if path, err := exec.LookPath(name); err == nil {
-		return filepath.Abs(path)
-	}
-	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin", "/sbin"} {
-		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
-			return path, nil
-		}
-	}
-	return "", errSkip(name + " is not installed")
-}
-
-// findPeer tells whether a peer can be run: it gives up being root by itself.
-func findPeer(program, account string) (path string, uid, gid int, err error) {
-	if path, err = findProgram(program); err != nil {
-		return "", 0, 0, err
-	}
-	if os.Geteuid() != 0 {
-		return "", 0, 0, errSkip("to start " + program + " needs root")
-	}
-	u, err := user.Lookup(account)
-	if err != nil {
-		return "", 0, 0, errSkip("there is no user " + account + " to run it as")
-	}
-	uid, err1 := strconv.Atoi(u.Uid)
-	gid, err2 := strconv.Atoi(u.Gid)
-	return path, uid, gid, errors.Join(err1, err2)
-}
-
 // writeCertificate makes a self-signed one, as the gateway's, of ECDSA P-256.
 func writeCertificate(certFile, keyFile string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -318,11 +317,4 @@ func writeCertificate(certFile, keyFile string) error {
 	return errors.Join(
 		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o644),
 		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
-}
-
-// firstLine runs a program that tells its version; some exit with an error then.
-func firstLine(path string, args ...string) string {
-	out, _ := exec.Command(path, args...).CombinedOutput()
-	line, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
-	return string(line)
 }
