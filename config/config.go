@@ -68,6 +68,9 @@ type Listener struct {
 	Protocol session.Protocol
 	Address  string
 	TLS      TLSMode
+	// Bandwidth is how many bytes a second of files all its connections may move
+	// together in each direction. Zero is no limit.
+	Bandwidth int64
 
 	at hcl.Range
 }
@@ -201,6 +204,9 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 		d.fault(l.at, "No TLS under SSH", "An sftp listener is protected by SSH; leave tls out.")
 	case l.Protocol == session.Submission && l.TLS == TLSNone:
 		d.fault(l.at, "Submission without TLS", "Passwords would cross in clear; set tls = \"explicit\" or \"implicit\", and let old devices in by an exemption in the policy.")
+	}
+	if l.Bandwidth > 0 && l.Protocol != session.FTP && l.Protocol != session.SFTP {
+		d.fault(l.at, "No bandwidth for mail", "Only what ftp and sftp listeners move is limited by bandwidth; leave it out.")
 	}
 	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
 		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")

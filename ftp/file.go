@@ -52,7 +52,8 @@ func (c *conn) retr(ctx context.Context, name string) reply {
 	return c.begin(ctx, job{
 		verb: "RETR", sends: true,
 		opening: fmt.Sprintf("Opening %s mode data connection for %s (%d bytes).", typeName(c.ascii), oneLine(name), size-rest),
-		move: func(_ context.Context, d *dataConn) error {
+		move: func(ctx context.Context, d *dataConn) error {
+			d.allow = func(want int64) (int64, error) { return file.Allow(ctx, want) }
 			switch f := file.OS(); {
 			case ascii:
 				return d.sendASCII(file) // whole
@@ -100,7 +101,11 @@ func (c *conn) upload(ctx context.Context, verb, name, opening string, opts stor
 	if err != nil {
 		return fileReply(err)
 	}
-	file, err := c.files.Create(ctx, path, opts)
+	begin := c.files.Create
+	if verb == "APPE" {
+		begin = c.files.Append
+	}
+	file, err := begin(ctx, path, opts)
 	if err != nil {
 		return fileReply(err)
 	}
@@ -117,7 +122,8 @@ func (c *conn) upload(ctx context.Context, verb, name, opening string, opts stor
 	}
 	return c.begin(ctx, job{
 		verb: verb, opening: opening,
-		move: func(_ context.Context, d *dataConn) error {
+		move: func(ctx context.Context, d *dataConn) error {
+			d.allow = func(want int64) (int64, error) { return file.Allow(ctx, want) }
 			switch f := file.OS(); {
 			case ascii:
 				return d.receiveASCII(file, kept)

@@ -56,7 +56,7 @@ func (c *conn) mlsd(ctx context.Context, arg string) reply {
 	if err != nil {
 		return fileReply(err)
 	}
-	entries, err := c.files.List(ctx, where)
+	entries, err := openFolder(ctx, c.files, where)
 	if errors.Is(err, session.ErrNotDirectory) {
 		return reply{501, "Not a directory."}
 	}

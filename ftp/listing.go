@@ -116,7 +116,7 @@ func (c *conn) look(ctx context.Context, arg string) (*listing, error) {
 		l.prefix = strings.TrimSuffix(name, "/") + "/"
 	}
 	l.folder = where
-	l.entries, err = c.files.List(ctx, where)
+	l.entries, err = openFolder(ctx, c.files, where)
 	return l, err
 }
 
@@ -126,6 +126,18 @@ func (c *conn) exists(ctx context.Context, name string) bool {
 		_, err = c.files.Lstat(ctx, where)
 	}
 	return err == nil
+}
+
+// openFolder begins a listing whose record is written when it was gone through.
+func openFolder(ctx context.Context, files *transfer.Files, folder string) (iter.Seq2[storage.Info, error], error) {
+	listing, err := files.List(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	return func(yield func(storage.Info, error) bool) {
+		defer func() { _ = listing.Close(ctx, nil) }()
+		listing.Entries(ctx)(yield)
+	}, nil
 }
 
 // isPattern reports whether a name holds wildcards that we match.
@@ -233,7 +245,7 @@ func (l *listing) open(ctx context.Context, folder string) (iter.Seq2[storage.In
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	entries, err := l.files.List(ctx, folder)
+	entries, err := openFolder(ctx, l.files, folder)
 	switch {
 	case err == nil:
 		return entries, nil

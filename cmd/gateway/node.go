@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"gateway/session"
 	"gateway/sftp"
 	"gateway/smtp"
+	"gateway/storage"
 	"gateway/storage/local"
 	"gateway/transfer"
 )
@@ -46,6 +48,7 @@ type node struct {
 	certs    *certs.Source
 	hostKeys []ssh.Signer
 	tree     local.Tree
+	shares   *transfer.Shares
 	doors    []door
 	control  net.Listener
 
@@ -76,7 +79,10 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 	if err := os.MkdirAll(cfg.Storage.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the accounts' files: %w", err)
 	}
-	n.tree = local.Tree{Base: cfg.Storage.Path, Config: cfg.Storage.Local}
+	n.shares = transfer.NewShares(transfer.SharesConfig{Members: n.members, Open: func(user string, ledger storage.Ledger) (storage.FS, error) {
+		return n.tree.Open(user, ledger)
+	}})
+	n.tree = local.Tree{Base: cfg.Storage.Path, Config: cfg.Storage.Local, Ledger: n.shares.Ledger}
 	for _, step := range []func() error{
 		func() (err error) { n.certs, n.hostKeys, err = n.openKeys(ctx); return err },
 		func() error { return n.openGate(ctx) },
@@ -158,12 +164,12 @@ func (n *node) frontend(l config.Listener, passive *ftp.PassivePorts) frontend {
 	switch l.Protocol {
 	case session.FTP:
 		cfg := n.cfg.FTP
-		cfg.Gate, cfg.Name, cfg.Files, cfg.Log = n.gate, l.Name, n.files, n.log
+		cfg.Gate, cfg.Name, cfg.Files, cfg.Log = n.gate, l.Name, n.files(l), n.log
 		cfg.TLS, cfg.Implicit, cfg.Hostname, cfg.PassivePorts = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname, passive
 		return ftp.New(cfg)
 	case session.SFTP:
 		cfg := n.cfg.SFTP
-		cfg.Gate, cfg.Name, cfg.Files, cfg.HostKeys, cfg.Log = n.gate, l.Name, n.files, n.hostKeys, n.log
+		cfg.Gate, cfg.Name, cfg.Files, cfg.HostKeys, cfg.Log = n.gate, l.Name, n.files(l), n.hostKeys, n.log
 		return sftp.New(cfg)
 	default:
 		cfg := n.cfg.SMTP
@@ -174,14 +180,32 @@ func (n *node) frontend(l config.Listener, passive *ftp.PassivePorts) frontend {
 	}
 }
 
-// files opens the tree of whoever logged in.
-func (n *node) files(_ context.Context, s *session.Session) (*transfer.Files, error) {
-	fs, err := n.tree.Open(s.Identity().User)
+// files opens the tree of whoever logged in on a listener.
+func (n *node) files(l config.Listener) transfer.Opener {
+	limits := n.cfg.Transfer
+	limits.Bandwidth = transfer.NewBandwidth(l.Bandwidth)
+	return func(ctx context.Context, s *session.Session) (*transfer.Files, error) {
+		files, err := n.shares.Open(ctx, s, limits)
+		if err != nil {
+			n.log.Error("open the account's folder", "user", s.Identity().User, "err", err)
+		}
+		return files, err
+	}
+}
+
+// members are the accounts of a group, whose quota they share.
+func (n *node) members(ctx context.Context, group string) ([]string, error) {
+	list, err := n.accounts.List(ctx)
 	if err != nil {
-		n.log.Error("open the account's folder", "user", s.Identity().User, "err", err)
 		return nil, err
 	}
-	return transfer.New(s, fs, n.cfg.Transfer), nil
+	var names []string
+	for _, a := range list {
+		if slices.Contains(a.Groups, group) {
+			names = append(names, a.Name)
+		}
+	}
+	return names, nil
 }
 
 // serve runs until ctx is done or a listener fails, then drains: no new
