@@ -113,7 +113,7 @@ func (f *files) beforeWait() error {
 	if !f.tree.Paced() {
 		return nil
 	}
-	return f.out.flush()
+	return f.out.send()
 }
 
 // write answers SSH_FXP_WRITE.
