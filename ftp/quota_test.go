@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -106,5 +107,44 @@ func TestAbortWhileWaitingForBandwidth(t *testing.T) {
 	c.expect("226 *")
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("aborted after %v", took)
+	}
+}
+
+// What came before the connection was lost is kept, unseen, and both ways to go
+// on with it do.
+func TestResumeAfterLostConnection(t *testing.T) {
+	t.Parallel()
+	trees := local.Tree{Base: t.TempDir()}
+	f := start(t, nil, ftp.Config{Files: func(_ context.Context, s *session.Session) (*transfer.Files, error) {
+		tree, err := trees.Open(s.Identity().User, nil)
+		return transfer.New(s, tree, transfer.Limits{}), err
+	}})
+	for _, goOn := range []string{"STOR", "APPE"} {
+		c := f.dial(t).login()
+		d := c.data()
+		c.do("STOR f", "150 *")
+		_, _ = io.WriteString(d, "hello ")
+		time.Sleep(50 * time.Millisecond) // let it arrive
+		_ = d.(*net.TCPConn).SetLinger(0) // no orderly end, which would be that of the file
+		_ = d.Close()
+		c.expect("426 *")
+		_ = c.conn.Close()
+		c = f.dial(t).login()
+		waitFor(t, func() bool {
+			c.send("SIZE f\r\n")
+			return c.reply() == "213 6"
+		})
+		if got := c.retr("NLST"); got != "" {
+			t.Errorf("listed %q", got)
+		}
+		c.do("TYPE I", "200 *")
+		if goOn == "STOR" {
+			c.do("REST 6", "350 *")
+		}
+		c.stor(goOn+" f", "world", "226 *")
+		if got := c.retr("RETR f"); got != "hello world" {
+			t.Errorf("%s: got %q", goOn, got)
+		}
+		c.do("DELE f", "250 *")
 	}
 }

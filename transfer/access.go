@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 
 	"gateway/session"
 	"gateway/storage"
@@ -46,6 +48,37 @@ func (f *Files) shown(ctx context.Context, name string, info storage.Info, err e
 	default:
 		return errHidden
 	}
+}
+
+// errLink is a link where it matters what is where.
+var errLink = fmt.Errorf("a link, and not the same holds everywhere: %w", session.ErrDenied)
+
+// straight refuses a name that leads through links, and with last one that is a
+// link, where not the same holds everywhere: the rules for the name would then be
+// taken for another place. Such an account cannot make links, so that a look
+// before is enough.
+func (f *Files) straight(ctx context.Context, tree string, last bool) error {
+	if f.sess.Identity().Access.Uniform() {
+		return nil
+	}
+	for end := 0; end < len(tree); end++ {
+		next := strings.IndexByte(tree[end:], '/')
+		if next < 0 {
+			if !last {
+				return nil
+			}
+			next = len(tree) - end
+		}
+		end += next
+		info, err := f.fs.Lstat(ctx, tree[:end])
+		if err != nil {
+			return nil // what is about to be done will find the same
+		}
+		if info.Mode&fs.ModeSymlink != 0 {
+			return errLink
+		}
+	}
+	return nil
 }
 
 // writing is how a file comes to be written.

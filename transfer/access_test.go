@@ -321,6 +321,42 @@ func TestDropBox(t *testing.T) {
 	}
 }
 
+// A link does not lead to where another rule holds, whoever made it when.
+func TestLinksDoNotLeadAroundRules(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	owner := h.enter(t, "alice", session.FullAccess(), transfer.Limits{})
+	wantErr(t, "prepare", errors.Join(owner.Mkdir(ctx, "/in"), owner.Mkdir(ctx, "/out"), put(t, owner, "/in/a", "secret"),
+		owner.Symlink(ctx, "../in/a", "/out/file"), owner.Symlink(ctx, "../in", "/out/folder")), nil)
+	for _, text := range []string{"/=all /in=drop", "/out=all"} {
+		f := h.enter(t, "alice", rules(t, text), transfer.Limits{})
+		for name, act := range map[string]func() error{
+			"read":        func() error { _, err := get(t, f, "/out/file"); return err },
+			"read below":  func() error { _, err := get(t, f, "/out/folder/a"); return err },
+			"list":        func() error { _, err := f.List(ctx, "/out/folder"); return err },
+			"stat":        func() error { _, err := f.Stat(ctx, "/out/file"); return err },
+			"replace":     func() error { return put(t, f, "/out/file", "x") },
+			"append":      func() error { return appendTo(t, f, "/out/file", "x") },
+			"write below": func() error { return put(t, f, "/out/folder/a", "x") },
+			"delete":      func() error { return f.Remove(ctx, "/out/folder/a") },
+			"rename":      func() error { return f.Rename(ctx, "/out/folder/a", "/out/a", false) },
+			"cut":         func() error { return f.SetAttr(ctx, "/out/file", storage.Attr{Size: new(int64)}) },
+			"another":     func() error { return f.Symlink(ctx, "../in/a", "/out/more") },
+			"hard":        func() error { return f.Link(ctx, "/in/a", "/out/more") },
+		} {
+			wantErr(t, text+": "+name, act(), session.ErrDenied)
+		}
+		_, err := f.Lstat(ctx, "/out/file")
+		wantErr(t, "Lstat", err, nil)
+	}
+	f := h.enter(t, "alice", rules(t, "/=all /in=drop"), transfer.Limits{})
+	wantErr(t, "remove the link", f.Remove(ctx, "/out/file"), nil)
+	if got, err := get(t, owner, "/in/a"); got != "secret" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
 // Who may only append leaves what is there as it is.
 func TestAppendOnly(t *testing.T) {
 	t.Parallel()

@@ -29,6 +29,9 @@ func (f *Files) Open(ctx context.Context, name string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.straight(ctx, tree, true); err != nil {
+		return nil, op.End(ctx, err)
+	}
 	if err := f.acquire(); err != nil {
 		return nil, op.End(ctx, err)
 	}

@@ -40,6 +40,9 @@ func (f *Files) List(ctx context.Context, name string) (*Listing, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := f.straight(ctx, tree, true); err != nil {
+		return nil, op.End(ctx, err)
+	}
 	info, err := f.fs.Stat(ctx, tree)
 	if err == nil && !info.IsDir() {
 		err = session.ErrNotDirectory

@@ -74,11 +74,12 @@ func (f *Files) Close() error {
 
 // do decides, does and records one action on name.
 func (f *Files) do(ctx context.Context, verb session.Verb, name string, act func(tree string) error) error {
-	return f.on(ctx, verb, name, func(_, tree string) error { return act(tree) })
+	return f.on(ctx, verb, name, false, func(_, tree string) error { return act(tree) })
 }
 
-// on is do for an action that must know the path as the peer sees it.
-func (f *Files) on(ctx context.Context, verb session.Verb, name string, act func(clean, tree string) error) error {
+// on is do for an action that must know the path as the peer sees it, and may
+// follow a link at name.
+func (f *Files) on(ctx context.Context, verb session.Verb, name string, follows bool, act func(clean, tree string) error) error {
 	clean, tree, err := inTree(name)
 	if err != nil {
 		return err
@@ -86,6 +87,9 @@ func (f *Files) on(ctx context.Context, verb session.Verb, name string, act func
 	op, err := f.sess.Begin(ctx, session.Action{Verb: verb, Object: clean})
 	if err != nil {
 		return err
+	}
+	if err := f.straight(ctx, tree, follows); err != nil {
+		return op.End(ctx, err)
 	}
 	return op.End(ctx, act(clean, tree))
 }
@@ -104,22 +108,27 @@ func (f *Files) do2(ctx context.Context, verb session.Verb, from, to string, act
 	if err != nil {
 		return err
 	}
+	for _, tree := range []string{treeFrom, treeTo} {
+		if err := f.straight(ctx, tree, false); err != nil {
+			return op.End(ctx, err)
+		}
+	}
 	return op.End(ctx, act(treeFrom, treeTo))
 }
 
 // Stat describes what name leads to. What may be neither listed nor read does not
 // exist.
 func (f *Files) Stat(ctx context.Context, name string) (storage.Info, error) {
-	return f.look(ctx, name, f.fs.Stat)
+	return f.look(ctx, name, true, f.fs.Stat)
 }
 
 // Lstat describes name, a link itself if it is one.
 func (f *Files) Lstat(ctx context.Context, name string) (storage.Info, error) {
-	return f.look(ctx, name, f.fs.Lstat)
+	return f.look(ctx, name, false, f.fs.Lstat)
 }
 
-func (f *Files) look(ctx context.Context, name string, look func(context.Context, string) (storage.Info, error)) (info storage.Info, err error) {
-	err = f.on(ctx, session.Stat, name, func(clean, tree string) error {
+func (f *Files) look(ctx context.Context, name string, follows bool, look func(context.Context, string) (storage.Info, error)) (info storage.Info, err error) {
+	err = f.on(ctx, session.Stat, name, follows, func(clean, tree string) error {
 		found, err := look(ctx, tree)
 		if err = f.shown(ctx, clean, found, err); err == nil {
 			info = found
@@ -180,7 +189,7 @@ func (f *Files) Symlink(ctx context.Context, target, name string) error {
 
 // Readlink returns the target of a link as it was given to Symlink.
 func (f *Files) Readlink(ctx context.Context, name string) (target string, err error) {
-	err = f.on(ctx, session.Stat, name, func(clean, tree string) error {
+	err = f.on(ctx, session.Stat, name, false, func(clean, tree string) error {
 		found, err := f.fs.Readlink(ctx, tree)
 		if err = f.shown(ctx, clean, storage.Info{}, err); err == nil {
 			target = found
@@ -193,7 +202,7 @@ func (f *Files) Readlink(ctx context.Context, name string) (target string, err e
 // SetAttr changes attributes of name. Where the account may not overwrite, it may
 // not change the size.
 func (f *Files) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
-	return f.on(ctx, session.SetAttr, name, func(clean, tree string) error {
+	return f.on(ctx, session.SetAttr, name, true, func(clean, tree string) error {
 		if attr.Size != nil && f.sess.Identity().Access.Entry(clean)&session.MayOverwrite == 0 {
 			return errNoOverwrite
 		}

@@ -50,6 +50,9 @@ func (f *Files) write(ctx context.Context, how writing, name string, opts storag
 	if err != nil {
 		return nil, err
 	}
+	if err := f.straight(ctx, tree, true); err != nil {
+		return nil, op.End(ctx, err)
+	}
 	if err := f.acquire(); err != nil {
 		return nil, op.End(ctx, err)
 	}
