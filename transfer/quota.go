@@ -259,19 +259,19 @@ func (c *claim) release() {
 func (s *share) within(space *storage.Space) {
 	s.shares.mu.Lock()
 	defer s.shares.mu.Unlock()
-	cap := func(to *uint64, most int64) { *to = min(*to, uint64(max(most, 0))) }
+	bound := func(to *uint64, most int64) { *to = min(*to, uint64(max(most, 0))) }
 	for _, b := range s.balances() {
 		if b.quota.Bytes > 0 {
-			cap(&space.Total, b.quota.Bytes)
+			bound(&space.Total, b.quota.Bytes)
 		}
 		if b.quota.Files > 0 {
-			cap(&space.Files, b.quota.Files)
+			bound(&space.Files, b.quota.Files)
 		}
 	}
 	left := s.left()
-	cap(&space.Free, left.bytes)
-	cap(&space.Available, left.bytes)
-	cap(&space.FilesFree, left.names)
+	bound(&space.Free, left.bytes)
+	bound(&space.Available, left.bytes)
+	bound(&space.FilesFree, left.names)
 }
 
 // balances are those that cover the account.

@@ -2,6 +2,10 @@
 // decided and recorded by the session, counted and bounded, and then done by a
 // storage.FS.
 //
+// What depends on what is there, such as whether a file is created or replaced, is
+// decided here, by asking the storage for no more than is allowed. Quotas and
+// bandwidth belong to all sessions of an account together: see Shares.
+//
 // It stands around the files and not in their way: a reader or writer hands out
 // the *os.File under it, so that a front-end can let the kernel move the bytes.
 package transfer
