@@ -84,6 +84,9 @@ type Listener struct {
 	// ClientCertificates is off, request or require; ClientCA a file, or "".
 	ClientCertificates string
 	ClientCA           string
+	// Bandwidth is how many bytes a second of files all its connections may move
+	// together in each direction. Zero is no limit.
+	Bandwidth int64
 
 	at hcl.Range
 }
@@ -235,6 +238,9 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 		d.fault(l.at, "Public address without FTP", "public_address is what PASV tells: it belongs to an ftp listener.")
 	case l.ClientCertificates != "" && l.ClientCertificates != "off":
 		d.fault(l.at, "Client certificates without FTP", "Only ftp listeners log in by a TLS client certificate as yet; an sftp listener takes SSH keys.")
+	}
+	if l.Bandwidth > 0 && l.Protocol != session.FTP && l.Protocol != session.SFTP {
+		d.fault(l.at, "No bandwidth for mail", "Only what ftp and sftp listeners move is limited by bandwidth; leave it out.")
 	}
 	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
 		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")

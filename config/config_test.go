@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -67,6 +68,7 @@ listener "old" {
   public_address = ["203.0.113.7", "10.0.0.0/8=own"]
   client_certificates = "request"
   client_ca = "ca.pem"
+  bandwidth = "50MiB"
   proxy_protocol = ["10.0.0.0/8", "2001:db8::1"]
   proxy_data     = true
 }
@@ -78,6 +80,11 @@ listener "metrics-all" {
   protocol     = "metrics"
   address      = ":9100"
   allow_public = true
+}
+storage {
+  file_mode   = "0660"
+  folder_mode = "0770"
+  umask       = "0007"
 }
 ftp {
   tls_truncation = "warn"
@@ -118,6 +125,11 @@ log { level = "debug" }
 		"proxy data": {c.Listeners[1].ProxyData, true},
 		"metrics":    {c.Listeners[2].TLS, TLSNone},
 		"names":      {strings.Join(c.Listens(), " "), "in old"},
+		"bandwidth":  {c.Listeners[1].Bandwidth, int64(50 << 20)},
+		"no limit":   {c.Listeners[0].Bandwidth, int64(0)},
+		"file":       {c.Storage.Local.FileMode, fs.FileMode(0o660)},
+		"folder":     {c.Storage.Local.FolderMode, fs.FileMode(0o770)},
+		"umask":      {c.Storage.Local.Umask, fs.FileMode(0o007)},
 		"passive":    {c.Passive, PortRange{1024, 2047}},
 		"default":    {c.Listeners[0].Resumption, session.ResumptionPreferred},
 		"resumption": {c.Listeners[1].Resumption, session.ResumptionRequired},
@@ -177,6 +189,11 @@ func TestMistakes(t *testing.T) {
 		"not a text":             {minimal + "node = [\"a\"]\n", []string{"a text in quotes is expected"}},
 		"unset variable":         {minimal + "node = env(\"GATEWAY_TEST_NO_SUCH\")\n", []string{"GATEWAY_TEST_NO_SUCH is not set"}},
 		"missing file":           {minimal + "node = file(\"no-such-file\")\n", []string{"no-such-file", "no such file"}},
+		"setuid":                 {minimal + "storage {\n  file_mode = \"4640\"\n}\n", []string{"line 7", "setuid"}},
+		"mode in words":          {minimal + "storage {\n  folder_mode = \"u=rwx\"\n}\n", []string{"not a mode such as"}},
+		"mode for nobody":        {minimal + "storage {\n  folder_mode = \"0640\"\n}\n", []string{"shuts out the gateway"}},
+		"umask for nobody":       {minimal + "storage {\n  umask = \"0777\"\n}\n", []string{"shuts out the gateway"}},
+		"bandwidth of mail":      {minimal + "mail {\n  route = \"maildir://m\"\n}\nlistener \"s\" {\n  protocol = \"relay\"\n  address = \":1\"\n  bandwidth = \"1MiB\"\n}\n", []string{"line 9", "No bandwidth for mail"}},
 		"submission in clear":    {minimal + "mail {\n  route = \"maildir://m\"\n}\nlistener \"s\" {\n  protocol = \"submission\"\n  address = \":1\"\n  tls = \"none\"\n}\n", []string{"line 9", "Submission without TLS"}},
 		"mail without a route":   {minimal + "listener \"s\" {\n  protocol = \"submission\"\n  address = \":1\"\n}\n", []string{"Mail has nowhere to go"}},
 		"files and acme":         {minimal + "certificates {\n  files {\n    cert = \"a\"\n    key = \"b\"\n  }\n  acme {\n  }\n}\n", []string{"choose between"}},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"strconv"
@@ -84,6 +85,7 @@ func (c *Config) listener(_ *decoder, at hcl.Range, name string) (section, error
 		list("proxy_protocol", "network", &l.Proxies, parseProxies, "", "Networks of load balancers. Each connection from there must begin with a PROXY header, version 1 or 2, which tells the client's address; from elsewhere none is believed. See docs/operations.md."),
 		flag("proxy_data", &l.ProxyData, "false", "ftp behind proxy_protocol: the balancer forwards the passive ports too, with a header on each connection."),
 		flag("allow_public", &l.AllowPublic, "false", "metrics: listen on an address that is not loopback. There is no login; whoever reaches it can read it."),
+		size("bandwidth", &l.Bandwidth, "no limit", "Bytes of files that all its connections together may move in a second, in each direction; for ftp and sftp."),
 	}}, nil
 }
 
@@ -135,6 +137,9 @@ func (c *Config) storage() section {
 		choice("type", &c.Storage.Type, []string{"local"}, "local", "Kind of storage."),
 		file("path", &c.Storage.Path, "files", "Folder that holds one folder per account."),
 		duration("keep_partial", &c.Storage.Local.KeepPartial, "168h", "How long an interrupted upload can be resumed before it is removed."),
+		parsed("file_mode", "mode", &c.Storage.Local.FileMode, modeWith(0o600), "0640", "Permissions of a new file for which the client asks for none."),
+		parsed("folder_mode", "mode", &c.Storage.Local.FolderMode, modeWith(0o700), "0750", "Permissions of a new folder."),
+		parsed("umask", "mode", &c.Storage.Local.Umask, parseUmask, "0", "Permissions that no new file or folder gets, whoever asks for them."),
 	}}
 }
 
@@ -287,6 +292,37 @@ func parseDuration(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not a duration such as \"30s\", \"5m\" or \"12h\"", s)
 	}
 	return d, nil
+}
+
+// parsePermissions takes permission bits in octal digits, as chmod(1) does.
+func parsePermissions(s string) (fs.FileMode, error) {
+	n, err := strconv.ParseUint(s, 8, 16)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a mode such as \"0640\"", s)
+	}
+	if n > 0o777 {
+		return 0, fmt.Errorf("%q has more than permissions: setuid, setgid and sticky are given to nothing", s)
+	}
+	return fs.FileMode(n), nil
+}
+
+// modeWith takes permissions that the gateway itself must have.
+func modeWith(owner fs.FileMode) func(string) (fs.FileMode, error) {
+	return func(s string) (fs.FileMode, error) {
+		mode, err := parsePermissions(s)
+		if err == nil && mode&owner != owner {
+			err = fmt.Errorf("%q shuts out the gateway itself; take %#o and more", s, owner)
+		}
+		return mode, err
+	}
+}
+
+func parseUmask(s string) (fs.FileMode, error) {
+	mask, err := parsePermissions(s)
+	if err == nil && mask&0o700 != 0 {
+		err = fmt.Errorf("%q shuts out the gateway itself; take 0077 or less", s)
+	}
+	return mask, err
 }
 
 // parsePorts takes "low-high", or one port.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"gateway/session"
 	"gateway/storage"
 )
 
@@ -159,6 +160,15 @@ func FuzzSiteArguments(f *testing.F) {
 	})
 }
 
+// entries is a folder without a record.
+type entries iter.Seq2[storage.Info, error]
+
+func (e entries) Entries(context.Context) iter.Seq2[storage.Info, error] {
+	return iter.Seq2[storage.Info, error](e)
+}
+func (e entries) Carried(session.Channel)                  {}
+func (e entries) Close(_ context.Context, err error) error { return err }
+
 // FuzzGlob: whatever the pattern, each entry is looked at once and none is made up,
 // and sorting loses none.
 func FuzzGlob(f *testing.F) {
@@ -170,9 +180,9 @@ func FuzzGlob(f *testing.F) {
 		if !isPattern(name) {
 			return
 		}
-		l := &listing{opts: opts, pattern: name, entries: func(yield func(storage.Info, error) bool) {
+		l := &listing{opts: opts, pattern: name, first: entries(func(yield func(storage.Info, error) bool) {
 			_ = yield(storage.Info{Name: one}, nil) && yield(storage.Info{Name: other}, nil)
-		}}
+		})}
 		l.opts.recursive = false
 		shown := 0
 		for r, err := range l.rows(context.Background()) {
@@ -190,15 +200,15 @@ func FuzzGlob(f *testing.F) {
 // Sorting is bounded: what does not fit is shown all the same, behind the rest.
 func TestSortingIsBounded(t *testing.T) {
 	t.Parallel()
-	const entries = maxSorted + 5
-	var many iter.Seq2[storage.Info, error] = func(yield func(storage.Info, error) bool) {
-		for i := range entries {
-			if !yield(storage.Info{Name: decimal(int64(entries - i)), ModTime: time.Unix(int64(i), 0)}, nil) {
+	const count = maxSorted + 5
+	many := entries(func(yield func(storage.Info, error) bool) {
+		for i := range count {
+			if !yield(storage.Info{Name: decimal(int64(count - i)), ModTime: time.Unix(int64(i), 0)}, nil) {
 				return
 			}
 		}
-	}
-	l := &listing{opts: listOptions{byTime: true}, entries: many}
+	})
+	l := &listing{opts: listOptions{byTime: true}, first: many}
 	var last time.Time
 	n := 0
 	for r, err := range l.rows(t.Context()) {
@@ -211,8 +221,8 @@ func TestSortingIsBounded(t *testing.T) {
 		last = r.info.ModTime
 		n++
 	}
-	if n != entries {
-		t.Errorf("got %d entries, want %d", n, entries)
+	if n != count {
+		t.Errorf("got %d entries, want %d", n, count)
 	}
 }
 

@@ -12,7 +12,11 @@ func (d *dataConn) sendASCII(src io.ReaderAt) error {
 	var offset int64
 	var before byte
 	for {
-		n, err := src.ReadAt(in[:third], offset)
+		may, err := d.may(int64(third))
+		if err != nil {
+			return err
+		}
+		n, err := src.ReadAt(in[:may], offset)
 		out := toNetwork(buf[:0], in[:n], before)
 		if n > 0 {
 			before = in[n-1]
@@ -50,7 +54,14 @@ func (d *dataConn) receiveASCII(dst io.WriterAt, offset int64) error {
 	buf := d.buffer()
 	held := false // a CR at the end of the last piece
 	for {
-		n, err := d.fill(buf[1:]) // the first place is for the CR held back
+		may, err := d.may(int64(len(buf) - 1))
+		if err != nil && held {
+			return err // the CR has no room either
+		}
+		if err != nil {
+			return d.full(err)
+		}
+		n, err := d.fill(buf[1 : 1+may]) // the first place is for the CR held back
 		text := buf[1 : n+1]
 		if held {
 			buf[0] = '\r'

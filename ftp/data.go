@@ -29,11 +29,40 @@ type dataConn struct {
 	tls   *tls.Conn
 	stall time.Duration
 	count func(n int) // told of each piece moved
+	// allow says how many of the next bytes may move now (transfer.Reader.Allow,
+	// transfer.Writer.Allow). Nil is all of them.
+	allow func(want int64) (int64, error)
 	// progress counts what moved on the wire, where the guard does or the kernel.
 	progress *atomic.Int64
 
 	buffers *sync.Pool // of *[]byte
 	loan    *[]byte
+}
+
+// may is how many of the next want bytes may move now.
+func (d *dataConn) may(want int64) (int64, error) {
+	if d.allow == nil {
+		return want, nil
+	}
+	return d.allow(want)
+}
+
+// full is the end of a file for which there is no more room: all is well if the
+// peer has sent all of it.
+func (d *dataConn) full(err error) error {
+	if !errors.Is(err, session.ErrQuota) {
+		return err
+	}
+	_ = d.raw.SetReadDeadline(time.Now().Add(d.stall))
+	var more [1]byte
+	switch n, readErr := d.fill(more[:]); {
+	case n > 0:
+		return err
+	case readErr == io.EOF:
+		return nil
+	default:
+		return readErr
+	}
 }
 
 // buffer is bufferSize bytes on loan. Where the kernel moves the bytes none is
@@ -65,9 +94,7 @@ func (d *dataConn) protect(ctx context.Context, c *conn, j job) error {
 		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
 	state := d.tls.ConnectionState()
-	if j.carried != nil {
-		j.carried(session.TLSChannel(state))
-	}
+	j.carried(session.TLSChannel(state))
 	switch mode := c.sess.Data().Resumption(c.cfg.Resumption); {
 	case state.DidResume, mode == session.ResumptionOff,
 		mode == session.ResumptionPreferred && sameCertificate(state, c.tls.ConnectionState()):
@@ -125,8 +152,12 @@ func (d *dataConn) sendFile(f *os.File, offset, end int64) error {
 		return fault(err)
 	}
 	for offset < end {
+		may, err := d.may(min(chunk, end-offset))
+		if err != nil {
+			return err
+		}
 		_ = d.raw.SetWriteDeadline(time.Now().Add(d.stall))
-		n, err := io.CopyN(d.raw, f, min(chunk, end-offset))
+		n, err := io.CopyN(d.raw, f, may)
 		d.count(int(n))
 		d.progress.Add(n)
 		offset += n
@@ -148,8 +179,12 @@ func (d *dataConn) sendFile(f *os.File, offset, end int64) error {
 // receiveFile lets the kernel write what the peer sends to f, at its offset.
 func (d *dataConn) receiveFile(f *os.File) error {
 	for {
+		may, err := d.may(chunk)
+		if err != nil {
+			return d.full(err)
+		}
 		_ = d.raw.SetReadDeadline(time.Now().Add(d.stall))
-		n, err := io.CopyN(f, d.raw, chunk)
+		n, err := io.CopyN(f, d.raw, may)
 		d.count(int(n))
 		d.progress.Add(n)
 		switch {
@@ -166,7 +201,11 @@ func (d *dataConn) receiveFile(f *os.File) error {
 func (d *dataConn) send(src io.ReaderAt, offset int64) error {
 	buf := d.buffer()
 	for {
-		n, err := src.ReadAt(buf, offset)
+		may, err := d.may(int64(len(buf)))
+		if err != nil {
+			return err
+		}
+		n, err := src.ReadAt(buf[:may], offset)
 		if n > 0 {
 			if _, err := d.Write(buf[:n]); err != nil {
 				return err
@@ -187,7 +226,11 @@ func (d *dataConn) send(src io.ReaderAt, offset int64) error {
 func (d *dataConn) receive(dst io.WriterAt, offset int64) error {
 	buf := d.buffer()
 	for {
-		n, err := d.fill(buf)
+		may, err := d.may(int64(len(buf)))
+		if err != nil {
+			return d.full(err)
+		}
+		n, err := d.fill(buf[:may])
 		if n > 0 {
 			if _, err := dst.WriteAt(buf[:n], offset); err != nil {
 				return fault(err)

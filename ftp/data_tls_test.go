@@ -3,8 +3,10 @@ package ftp_test
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -117,20 +119,60 @@ func TestBoundDataConnections(t *testing.T) {
 	}
 }
 
-func TestPreferredTakesUnboundDataConnections(t *testing.T) {
+// Each transfer and listing is recorded with the protection of its own data
+// connection: bound, not bound, refused for that, or clear.
+func TestTheRecordTellsHowDataWasCarried(t *testing.T) {
 	t.Parallel()
-	f := start(t, nil, ftp.Config{TLS: serverTLS(t), Resumption: session.ResumptionPreferred})
-	f.tree.put(t, "f", "x")
-	c := f.dial(t).secure().login().private()
-	raw := c.data()
-	c.do("RETR f", "150 *")
-	if got, err := io.ReadAll(dataTLS(t, raw, clientTLS())); err != nil || string(got) != "x" {
-		t.Errorf("got %q, %v", got, err)
-	}
-	_ = raw.Close()
-	c.expect("226 *")
-	if !strings.Contains(f.log.String(), "unbound data connection") {
-		t.Error("it is not in the log")
+	certificate := serverTLS(t)
+	for name, c := range map[string]struct {
+		mode  session.Resumption
+		rules sessiontest.Rules
+		want  []string // kind, resumed, outcome of RETR, STOR and LIST
+	}{
+		"bound":   {session.ResumptionRequired, nil, []string{"read tls true done", "write tls true done", "list tls true done"}},
+		"unbound": {session.ResumptionPreferred, nil, []string{"read tls false done", "write tls false done", "list tls false done"}},
+		"refused": {session.ResumptionRequired, nil, []string{"read tls false failed", "write tls false failed", "list tls false failed"}},
+		"ruled": {session.ResumptionOff, granting(session.DataRules{Demanded: session.ResumptionRequired}),
+			[]string{"read tls false failed", "write tls false failed", "list tls false failed"}},
+		"clear": {session.ResumptionRequired, granting(session.DataRules{ClearData: true}), []string{"read plain false done", "write plain false done", "list plain false done"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, c.rules, ftp.Config{TLS: certificate, Resumption: c.mode})
+			f.tree.put(t, "f", "x")
+			k := f.dial(t).secure().login()
+			if name != "clear" {
+				k.private()
+			}
+			for _, command := range []string{"RETR f", "STOR g", "LIST"} {
+				raw := k.data()
+				k.do(command, "150 *")
+				settings := clientTLS()
+				if name == "bound" {
+					settings = k.tls
+				}
+				var d net.Conn = raw
+				if name != "clear" {
+					d = dataTLS(t, raw, settings)
+				}
+				if command == "STOR g" {
+					_, _ = io.WriteString(d, "x")
+				} else {
+					_, _ = io.ReadAll(d)
+				}
+				_ = d.Close()
+				k.reply()
+			}
+			var got []string
+			for _, e := range f.core.Record.Events(session.EventFile) {
+				if e.Outcome != session.OutcomeBegun {
+					got = append(got, fmt.Sprintf("%s %s %v %s", e.Verb, e.Channel.Kind, e.Channel.Resumed, e.Outcome))
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
 	}
 }
 

@@ -52,7 +52,8 @@ func (c *conn) retr(ctx context.Context, name string) reply {
 	return c.begin(ctx, job{
 		verb: "RETR", sends: true,
 		opening: fmt.Sprintf("Opening %s mode data connection for %s (%d bytes).", typeName(c.ascii), oneLine(name), size-rest),
-		move: func(_ context.Context, d *dataConn) error {
+		move: func(ctx context.Context, d *dataConn) error {
+			d.allow = func(want int64) (int64, error) { return file.Allow(ctx, want) }
 			switch f := file.OS(); {
 			case ascii:
 				return d.sendASCII(file) // whole
@@ -64,7 +65,8 @@ func (c *conn) retr(ctx context.Context, name string) reply {
 				return d.send(src, rest)
 			}
 		},
-		end: file.Close,
+		carried: file.Carried,
+		end:     file.Close,
 	})
 }
 
@@ -100,7 +102,11 @@ func (c *conn) upload(ctx context.Context, verb, name, opening string, opts stor
 	if err != nil {
 		return fileReply(err)
 	}
-	file, err := c.files.Create(ctx, path, opts)
+	begin := c.files.Create
+	if verb == "APPE" {
+		begin = c.files.Append
+	}
+	file, err := begin(ctx, path, opts)
 	if err != nil {
 		return fileReply(err)
 	}
@@ -116,8 +122,9 @@ func (c *conn) upload(ctx context.Context, verb, name, opening string, opts stor
 		opening = fmt.Sprintf("Opening %s mode data connection for %s.", typeName(c.ascii), oneLine(name))
 	}
 	return c.begin(ctx, job{
-		verb: verb, opening: opening,
-		move: func(_ context.Context, d *dataConn) error {
+		verb: verb, opening: opening, carried: file.Carried,
+		move: func(ctx context.Context, d *dataConn) error {
+			d.allow = func(want int64) (int64, error) { return file.Allow(ctx, want) }
 			switch f := file.OS(); {
 			case ascii:
 				return d.receiveASCII(file, kept)

@@ -234,4 +234,8 @@ func (f *tree) Link(context.Context, string, string) error { return session.ErrU
 func (f *tree) Space(context.Context) (storage.Space, error) {
 	return storage.Space{Available: f.space}, nil
 }
+func (f *tree) Usage(context.Context) (storage.Usage, error) {
+	return storage.Usage{}, session.ErrUnsupported
+}
+
 func (f *tree) Close() error { return nil }

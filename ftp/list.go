@@ -57,7 +57,7 @@ func (c *conn) mlsd(ctx context.Context, arg string) reply {
 	if err != nil {
 		return fileReply(err)
 	}
-	entries, err := c.files.List(ctx, where)
+	first, err := c.files.List(ctx, where)
 	if errors.Is(err, session.ErrNotDirectory) {
 		return reply{501, "Not a directory."}
 	}
@@ -65,7 +65,7 @@ func (c *conn) mlsd(ctx context.Context, arg string) reply {
 		return fileReply(err)
 	}
 	facts := c.facts
-	return c.sendList(ctx, "MLSD", &listing{entries: entries}, func(b []byte, r row) []byte {
+	return c.sendList(ctx, "MLSD", &listing{first: first}, func(b []byte, r row) []byte {
 		return append(append(append(facts.append(b, r.info), ' '), r.info.Name...), crlf...)
 	})
 }
@@ -91,8 +91,8 @@ func (c *conn) stat(ctx context.Context, arg string) reply {
 		return fileReply(err)
 	}
 	return c.background(ctx, "STAT", func(ctx context.Context, _ func(int)) reply {
-		defer l.drop()
 		text, err := statText(ctx, l)
+		_ = l.close(ctx, err) // its record says if there were more than are shown
 		if err != nil {
 			return transferReply(err)
 		}

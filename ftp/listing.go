@@ -74,10 +74,17 @@ type listing struct {
 	prefix  string // before each name, for NLST
 	pattern string // if set, only names that match
 	one     *storage.Info
-	folder  string // the path of the folder, and
+	path    string // of the folder
 	files   *transfer.Files
-	entries iter.Seq2[storage.Info, error]
-	used    bool
+	first   folder
+	carrier *session.Channel // see carried
+}
+
+// folder is a transfer.Listing.
+type folder interface {
+	Entries(ctx context.Context) iter.Seq2[storage.Info, error]
+	Carried(ch session.Channel)
+	Close(ctx context.Context, err error) error
 }
 
 // row is one line of a listing: an entry and what stands before its name in
@@ -115,9 +122,13 @@ func (c *conn) look(ctx context.Context, arg string) (*listing, error) {
 	case name != "" && name != ".":
 		l.prefix = strings.TrimSuffix(name, "/") + "/"
 	}
-	l.folder = where
-	l.entries, err = c.files.List(ctx, where)
-	return l, err
+	l.path = where
+	first, err := c.files.List(ctx, where)
+	if err != nil {
+		return nil, err
+	}
+	l.first = first
+	return l, nil
 }
 
 func (c *conn) exists(ctx context.Context, name string) bool {
@@ -137,13 +148,20 @@ func isPattern(name string) bool {
 	return err == nil
 }
 
-// drop ends the record of a listing that was never gone through.
-func (l *listing) drop() {
-	if l.one == nil && !l.used {
-		for range l.entries {
-			break
-		}
+// carried notes for the record over which connection the listing goes.
+func (l *listing) carried(ch session.Channel) {
+	l.carrier = &ch
+	if l.first != nil {
+		l.first.Carried(ch)
 	}
+}
+
+// close ends the record of the listing; err is nil if the peer got it.
+func (l *listing) close(ctx context.Context, err error) error {
+	if l.first == nil {
+		return err
+	}
+	return l.first.Close(context.WithoutCancel(ctx), err)
 }
 
 // rows yields what the listing shows. A listing is gone through once; an error
@@ -154,12 +172,11 @@ func (l *listing) rows(ctx context.Context) iter.Seq2[row, error] {
 			yield(row{info: *l.one, prefix: l.prefix}, nil)
 			return
 		}
-		l.used = true
 		if l.opts.recursive {
 			l.walk(ctx, yield)
 			return
 		}
-		for info, err := range l.sorted(ctx, l.matching(ctx, l.entries)) {
+		for info, err := range l.sorted(ctx, l.matching(ctx, l.first.Entries(ctx))) {
 			if !yield(row{info: info, prefix: l.prefix}, err) || err != nil {
 				return
 			}
@@ -182,7 +199,7 @@ func (s subfolder) relative() string { return path.Join(s.parent, s.name) }
 func (l *listing) walk(ctx context.Context, yield func(row, error) bool) {
 	top := strings.TrimSuffix(cmp.Or(l.prefix, "."), "/")
 	waiting := []subfolder{{}}
-	entries, seen := l.entries, 0
+	seen := 0
 	for folders := 1; len(waiting) > 0; folders++ {
 		at := waiting[len(waiting)-1]
 		waiting = waiting[:len(waiting)-1]
@@ -194,55 +211,52 @@ func (l *listing) walk(ctx context.Context, yield func(row, error) bool) {
 		if below != "" {
 			shown, prefix = top+"/"+below, l.prefix+below+"/"
 		}
-		if entries == nil {
-			var err error
-			if entries, err = l.open(ctx, path.Join(l.folder, below)); err != nil {
-				yield(row{}, err)
-				return
-			}
-		}
 		if !yield(row{heading: cmp.Or(shown, "/")}, nil) {
-			for range entries { // its record
-				break
-			}
 			return
 		}
 		var next []subfolder
-		for info, err := range l.sorted(ctx, entries) {
-			if seen++; err == nil && seen > maxEntries {
+		for info, err := range l.sorted(ctx, l.below(ctx, below)) {
+			if seen++; err == nil && (seen > maxEntries || len(waiting)+len(next) > maxFolders) {
 				err = errTooLarge
 			}
 			if !yield(row{info: info, prefix: prefix}, err) || err != nil {
 				return
 			}
-			if info.IsDir() && len(waiting)+len(next) <= maxFolders {
+			if info.IsDir() {
 				next = append(next, subfolder{parent: below, name: info.Name, depth: at.depth + 1})
-			} else if info.IsDir() {
-				yield(row{}, errTooLarge)
-				return
 			}
 		}
 		slices.Reverse(next) // the first is the next
-		waiting, entries = append(waiting, next...), nil
+		waiting = append(waiting, next...)
 	}
 }
 
-// open lists a folder below the first. One that is gone or that may not be read
-// is empty.
-func (l *listing) open(ctx context.Context, folder string) (iter.Seq2[storage.Info, error], error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+// below yields what is in a folder of the tree that is shown, the first itself for
+// "". Any other has a record of its own, and is empty if it is gone or may not be
+// read.
+func (l *listing) below(ctx context.Context, name string) iter.Seq2[storage.Info, error] {
+	if name == "" {
+		return l.first.Entries(ctx)
 	}
-	entries, err := l.files.List(ctx, folder)
-	switch {
-	case err == nil:
-		return entries, nil
-	case errors.Is(err, session.ErrUnavailable):
-		return nil, err
-	case errors.Is(err, session.ErrDenied), errors.Is(err, session.ErrNotExist), errors.Is(err, session.ErrNotDirectory), errors.Is(err, session.ErrName):
-		return func(func(storage.Info, error) bool) {}, nil
-	default:
-		return nil, err
+	return func(yield func(storage.Info, error) bool) {
+		if ctx.Err() != nil {
+			yield(storage.Info{}, context.Cause(ctx))
+			return
+		}
+		f, err := l.files.List(ctx, path.Join(l.path, name))
+		switch {
+		case errors.Is(err, session.ErrUnavailable):
+			yield(storage.Info{}, err)
+		case errors.Is(err, session.ErrDenied), errors.Is(err, session.ErrNotExist), errors.Is(err, session.ErrNotDirectory), errors.Is(err, session.ErrName):
+		case err != nil:
+			yield(storage.Info{}, err)
+		default:
+			if l.carrier != nil {
+				f.Carried(*l.carrier)
+			}
+			f.Entries(ctx)(yield)
+			_ = f.Close(context.WithoutCancel(ctx), nil) // its record says how far it went
+		}
 	}
 }
 

@@ -33,6 +33,7 @@ var (
 // The faults of data connections, as the record shows them.
 var (
 	errNoData    = errors.New("no data connection")
+	errNotSent   = errors.New("refused before its data connection")
 	errNoPort    = errors.New("no passive port free")
 	errBroken    = errors.New("data connection broke off")
 	errStalled   = errors.New("transfer stalled")

@@ -188,7 +188,7 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 			d.cut()
 			return err
 		}
-	} else if j.carried != nil {
+	} else {
 		j.carried(session.Channel{Kind: session.Plain})
 	}
 	t.copying.Store(true)
@@ -228,11 +228,11 @@ func (c *conn) stillThere(ctx context.Context) error {
 // each ended by CRLF.
 func (c *conn) sendList(ctx context.Context, verb string, l *listing, entry func([]byte, row) []byte) reply {
 	if r, ok := c.mayTransfer(); !ok {
-		l.drop()
+		_ = l.close(ctx, errNotSent)
 		return r
 	}
 	return c.begin(ctx, job{
-		verb: verb, opening: "Here comes the directory listing.", sends: true,
+		verb: verb, opening: "Here comes the directory listing.", sends: true, carried: l.carried,
 		move: func(ctx context.Context, d *dataConn) error {
 			w := bufio.NewWriterSize(counting{d}, listBuffer)
 			var text []byte
@@ -249,10 +249,7 @@ func (c *conn) sendList(ctx context.Context, verb string, l *listing, entry func
 			}
 			return w.Flush()
 		},
-		end: func(_ context.Context, err error) error {
-			l.drop()
-			return err
-		},
+		end: l.close,
 	})
 }
 

@@ -160,9 +160,11 @@ func (a Access) Fixed(name string) bool {
 	return !a.Uniform() && slices.ContainsFunc(a.Rules, func(r PathRule) bool { return within(r.Path, name) })
 }
 
-// Uniform reports whether the same holds everywhere. Elsewhere no links are made:
-// they would give a file a second place, under another rule.
-func (a Access) Uniform() bool { return len(a.Rules) <= 1 }
+// Uniform reports whether the same holds everywhere. Elsewhere links are neither
+// made nor followed: they would give a file a second place, under another rule.
+func (a Access) Uniform() bool {
+	return len(a.Rules) == 0 || len(a.Rules) == 1 && a.Rules[0].Path == "/"
+}
 
 // within reports whether name is folder or below it.
 func within(name, folder string) bool {

@@ -87,3 +87,19 @@ func TestTheStricterResumptionHolds(t *testing.T) {
 		}
 	}
 }
+
+// One rule for a part of the tree is not one for all of it: a link in it could
+// lead to the rest.
+func TestOneRuleForAPart(t *testing.T) {
+	t.Parallel()
+	for path, uniform := range map[string]bool{"/": true, "/in": false} {
+		a := Access{Rules: []PathRule{{Path: path, May: MayAll}}}
+		link := Action{Verb: Link, Object: "../secret", Target: "/in/link"}
+		if a.Uniform() != uniform || a.allows(link) != uniform {
+			t.Errorf("a rule for %s: uniform %v, links %v; want %v", path, a.Uniform(), a.allows(link), uniform)
+		}
+	}
+	if a := (Access{Rules: []PathRule{{Path: "/a/b", May: MayAll}}}); a.allows(Action{Verb: Rmdir, Object: "/a/b"}) || !a.Fixed("/a") {
+		t.Error("the folder that the only rule hangs on could be moved")
+	}
+}

@@ -52,7 +52,7 @@ func (c *conn) subsystem(ctx context.Context, ch ssh.Channel) {
 		return
 	}
 	f := newFiles(ctx, c.session, tree, &c.busy, c.server.pool, ch)
-	f.panicked = c.panicked
+	f.panicked, f.pace = c.panicked, c.pace
 	f.linkFirst = strings.HasPrefix(string(c.t.ClientVersion()), "SSH-2.0-WinSCP_")
 	f.serve()
 	exit(ch, 0)

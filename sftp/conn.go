@@ -35,8 +35,9 @@ type conn struct {
 	log     *slog.Logger
 	busy    activity
 
-	over chan struct{}  // closed when the connection has ended
-	wg   sync.WaitGroup // all goroutines of the connection but that of serve
+	pace context.Context // ends when nothing comes or goes any more
+	over chan struct{}   // closed when the connection has ended
+	wg   sync.WaitGroup  // all goroutines of the connection but that of serve
 
 	mu       sync.Mutex
 	cause    error // why we ended it
@@ -57,11 +58,15 @@ func newConn(s *Server, w *wire, t transport, sess *session.Session) *conn {
 // serve runs the connection until it ends and returns why; nil if the peer left.
 // Nothing of it is left running.
 func (c *conn) serve(ctx context.Context, draining <-chan struct{}) error {
+	pace, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	c.pace = pace
 	c.start(func() { c.watch(ctx, draining) })
 	c.start(c.globalRequests)
 	for nc := range c.t.channels {
 		c.accept(ctx, nc)
 	}
+	stop(session.ErrClosed)
 	_ = c.t.Wait()
 	close(c.over)
 	c.wg.Wait()

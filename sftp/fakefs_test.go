@@ -274,4 +274,8 @@ func (f *fakeFS) Space(context.Context) (storage.Space, error) {
 	return storage.Space{Total: 1 << 30, Free: 1 << 29, Available: 1 << 29, Files: 100, FilesFree: 50}, nil
 }
 
+func (f *fakeFS) Usage(context.Context) (storage.Usage, error) {
+	return storage.Usage{}, session.ErrUnsupported
+}
+
 func (f *fakeFS) Close() error { return nil }

@@ -32,7 +32,8 @@ func (f *files) open(r *request) error {
 }
 
 // openWriting begins an upload: without TRUNC what is there stays, an
-// interrupted upload included; without CREAT there must be something.
+// interrupted upload included; without CREAT there must be something. With APPEND
+// what is there stays as it is.
 func (f *files) openWriting(r *request) (handle, error) {
 	perm, err := r.attrs.permissions()
 	if err != nil {
@@ -42,10 +43,14 @@ func (f *files) openWriting(r *request) (handle, error) {
 		Perm: perm, Existing: r.flags&openCreate == 0,
 		Exclusive: r.flags&(openCreate|openExclusive) == openCreate|openExclusive,
 	}
+	begin := f.tree.Create
 	if r.flags&openTruncate == 0 {
 		opts.Keep = storage.KeepAll
+		if r.flags&openAppend != 0 {
+			begin = f.tree.Append
+		}
 	}
-	w, err := f.tree.Create(f.ctx, r.path, opts)
+	w, err := begin(f.ctx, r.path, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -70,6 +75,9 @@ func (f *files) read(r *request) error {
 	if r.offset > math.MaxInt64-uint64(length) {
 		return session.ErrRange
 	}
+	if length, err = f.paced(from, length); err != nil {
+		return err
+	}
 	free := f.out.free()
 	b := free[:dataHeader+int(length)]
 	n, err := from.readAt(b[dataHeader:], int64(r.offset))
@@ -85,11 +93,37 @@ func (f *files) read(r *request) error {
 	return nil
 }
 
+// paced waits until some of the length bytes to be read may go, and returns how
+// many: where the bandwidth is limited, an answer may be short.
+func (f *files) paced(from file, length uint32) (uint32, error) {
+	d, ok := from.(*download)
+	if !ok {
+		return length, nil
+	}
+	if err := f.beforeWait(); err != nil {
+		return 0, err
+	}
+	may, err := d.r.Allow(f.pace, int64(length))
+	return uint32(may), err
+}
+
+// beforeWait sends the answers to earlier requests, which must not wait with
+// this one.
+func (f *files) beforeWait() error {
+	if !f.tree.Paced() {
+		return nil
+	}
+	return f.out.send()
+}
+
 // write answers SSH_FXP_WRITE.
 func (f *files) write(r *request) error {
 	_, h := f.handles.get(r.handle)
 	switch u := h.(type) {
 	case *upload:
+		if err := errors.Join(f.beforeWait(), u.w.Pace(f.pace, int64(len(r.data)))); err != nil {
+			return u.fail(err)
+		}
 		return u.write(r.data, r.offset)
 	case *download:
 		return errReadOnly

@@ -3,20 +3,23 @@ package sftp
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"iter"
 	"time"
 
 	"gateway/session"
 	"gateway/storage"
+	"gateway/transfer"
 )
 
 // folder is a folder open for listing.
 type folder struct {
-	next  func() (storage.Info, error, bool)
-	stop  func()
-	ahead *storage.Info // came, and did not fit into the last answer
-	err   error         // the listing ended
+	listing *transfer.Listing
+	next    func() (storage.Info, error, bool)
+	stop    func()
+	ahead   *storage.Info // came, and did not fit into the last answer
+	err     error         // the listing ended
 }
 
 // opendir answers SSH_FXP_OPENDIR (section 6.7).
@@ -25,12 +28,12 @@ func (f *files) opendir(r *request) error {
 		return session.ErrTooMany
 	}
 	return f.opened(func() (handle, error) {
-		seq, err := f.tree.List(f.ctx, r.path)
+		listing, err := f.tree.List(f.ctx, r.path)
 		if err != nil {
 			return nil, err
 		}
-		d := &folder{}
-		d.next, d.stop = iter.Pull2(seq)
+		d := &folder{listing: listing}
+		d.next, d.stop = iter.Pull2(listing.Entries(f.ctx))
 		return d, nil
 	})
 }
@@ -87,9 +90,14 @@ func (d *folder) entry() (storage.Info, error) {
 	return info, err
 }
 
-// close ends the listing.
-func (d *folder) close(context.Context, error) error {
+// close ends the listing. A peer that has seen enough before the end is told that
+// all is well; the record knows.
+func (d *folder) close(ctx context.Context, cause error) error {
 	d.stop()
+	err := d.listing.Close(ctx, cause)
+	if errors.Is(err, session.ErrUnavailable) {
+		return err
+	}
 	return nil
 }
 

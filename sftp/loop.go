@@ -16,6 +16,7 @@ import (
 // and answers each before the next (section 6), so that nothing of it is locked.
 type files struct {
 	ctx       context.Context // of the connection
+	pace      context.Context // ends with the connection: nothing waits for bandwidth then
 	tree      *transfer.Files
 	busy      *activity
 	session   *session.Session
@@ -35,7 +36,7 @@ type files struct {
 // newFiles returns a run over ch; pool lends the buffers.
 func newFiles(ctx context.Context, s *session.Session, tree *transfer.Files, busy *activity, pool *buffers, ch io.ReadWriter) *files {
 	return &files{
-		ctx: ctx, tree: tree, busy: busy, session: s,
+		ctx: ctx, pace: ctx, tree: tree, busy: busy, session: s,
 		in: input{ch: ch, pool: pool}, out: output{ch: ch, pool: pool},
 		handles: newHandles(),
 	}

@@ -21,6 +21,7 @@ import (
 
 // talk is a subsystem without a network.
 type talk struct {
+	core    *sessiontest.Core
 	fs      *fakeFS
 	session *session.Session
 	tree    *transfer.Files
@@ -37,7 +38,7 @@ func newTalk(t testing.TB) *talk {
 		t.Fatal(err)
 	}
 	fs := newFakeFS(t)
-	return &talk{fs: fs, session: s, tree: transfer.New(s, fs, transfer.Limits{OpenFiles: 4}), pool: newBuffers()}
+	return &talk{core: core, fs: fs, session: s, tree: transfer.New(s, fs, transfer.Limits{OpenFiles: 4}), pool: newBuffers()}
 }
 
 // say sends packets after SSH_FXP_INIT and the end of the channel, and returns

@@ -156,6 +156,12 @@ func (o *output) flush() error {
 	return o.err
 }
 
+// send writes all and keeps the buffer, in which there was room reserved.
+func (o *output) send() error {
+	o.write(o.n)
+	return o.err
+}
+
 func (o *output) write(n int) {
 	if n > 0 && o.err == nil {
 		_, o.err = o.ch.Write(o.held[:n])

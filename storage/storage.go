@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -58,6 +59,9 @@ type FS interface {
 	Link(ctx context.Context, old, new string) error
 	// Space says how much fits into the tree.
 	Space(ctx context.Context) (Space, error)
+	// Usage counts what is in the tree, by going through all of it. It takes the lock
+	// of no Ledger: whoever wants an exact number holds it meanwhile.
+	Usage(ctx context.Context) (Usage, error)
 	// Close gives back what the FS holds. Files and uploads that are open stay usable.
 	Close() error
 }
@@ -71,6 +75,7 @@ type Info struct {
 	Access  time.Time // last access; zero if not known
 	ID      uint64    // tells it from every other in the tree; zero if not known
 	Links   uint64    // number of names; zero if not known
+	Partial bool      // an interrupted upload, which is no file yet
 }
 
 // IsDir reports whether it is a folder.
@@ -87,9 +92,18 @@ type CreateOptions struct {
 	Exclusive bool
 	// Existing fails with ErrNotExist if Stat finds nothing.
 	Existing bool
-	// Perm are the permission bits of a new file; an existing one keeps its own. Zero
-	// means 0o640.
+	// Replacing fails with ErrNotExist if no file has that name, at Create and at
+	// Commit; an interrupted upload is none.
+	Replacing bool
+	// Append only adds to what is there, Keep being KeepAll: where no file had the
+	// name, none may have got it by the time of Commit, which fails with ErrExist.
+	Append bool
+	// Perm are the permission bits of a new file, less the backend's umask; an
+	// existing file keeps its own. Zero means the backend's default.
 	Perm fs.FileMode
+	// Ledger, if it is not nil, is told of this upload in place of the tree's own. It
+	// has the same lock.
+	Ledger Ledger
 }
 
 // KeepAll begins an upload with all that is there: appending, or changing a
@@ -108,6 +122,31 @@ type Attr struct {
 type Space struct {
 	Total, Free, Available uint64
 	Files, FilesFree       uint64
+}
+
+// Usage is what a tree holds. Bytes are the contents of regular files, each once,
+// whatever the number of its names. Files are the names: files, folders, links
+// and uploads that are not yet, or no more, under way; the root is none.
+type Usage struct {
+	Bytes, Files int64
+}
+
+// Ledger keeps account of what is in a tree, and may refuse what is too much. A
+// backend tells it of every change where that is made, with the lock held from
+// the look at what is there to the end of the change, so that who holds the lock
+// finds tree and ledger of one mind. What an upload has written beyond what it
+// began with is told when it ends.
+type Ledger interface {
+	sync.Locker
+	// Take adds what is about to come, before it does. Either may be negative, where
+	// something goes at the same time. It adds nothing and fails with
+	// session.ErrQuota if that is too much.
+	Take(bytes, files int64) error
+	// Add adds what there is, or takes off what is gone, without asking.
+	Add(bytes, files int64)
+	// Lost says that content of the file with that Info.ID was cut, replaced, or lost
+	// a name. What it gave back was told by Take or Add.
+	Lost(id uint64)
 }
 
 // File is a regular file open for reading. ReadAt may be called at the same

@@ -2,14 +2,16 @@
 // decided and recorded by the session, counted and bounded, and then done by a
 // storage.FS.
 //
+// What depends on what is there, such as whether a file is created or replaced, is
+// decided here, by asking the storage for no more than is allowed. Quotas and
+// bandwidth belong to all sessions of an account together: see Shares.
+//
 // It stands around the files and not in their way: a reader or writer hands out
 // the *os.File under it, so that a front-end can let the kernel move the bytes.
 package transfer
 
 import (
 	"context"
-	"errors"
-	"iter"
 	"sync"
 
 	"gateway/session"
@@ -24,6 +26,8 @@ type Limits struct {
 	// OpenFiles is how many files a session may have open at once, readers and
 	// writers together. Zero means 128.
 	OpenFiles int
+	// Bandwidth is shared with the other sessions of the listener. Nil is no limit.
+	Bandwidth *Bandwidth
 }
 
 const defaultOpenFiles = 128
@@ -36,28 +40,50 @@ type Files struct {
 	sess   *session.Session
 	fs     storage.FS
 	limits Limits
+	share  *share // nil without a quota
+	leave  func() // may be nil
+	in     pace   // from the peer to us
+	out    pace
 
 	mu   sync.Mutex
 	open int
 }
 
-// New returns the view that s has of tree. Close closes the tree.
+// New returns the view that s has of tree. Close closes the tree. Quota and
+// bandwidth of the account are not looked at: see Shares.Open.
 func New(s *session.Session, tree storage.FS, limits Limits) *Files {
 	if limits.OpenFiles == 0 {
 		limits.OpenFiles = defaultOpenFiles
 	}
-	return &Files{sess: s, fs: tree, limits: limits}
+	f := &Files{sess: s, fs: tree, limits: limits}
+	f.in, f.out = paces(limits.Bandwidth)
+	return f
 }
 
 // MaxOpen is how many files the session may have open at once, readers and
 // writers together.
 func (f *Files) MaxOpen() int { return f.limits.OpenFiles }
 
+// Paced reports whether bandwidth is limited, so that Reader.Allow, Writer.Allow
+// and Writer.Pace may wait.
+func (f *Files) Paced() bool { return len(f.in) > 0 }
+
 // Close gives the tree back. Open readers and writers stay usable.
-func (f *Files) Close() error { return f.fs.Close() }
+func (f *Files) Close() error {
+	if f.leave != nil {
+		f.leave()
+	}
+	return f.fs.Close()
+}
 
 // do decides, does and records one action on name.
 func (f *Files) do(ctx context.Context, verb session.Verb, name string, act func(tree string) error) error {
+	return f.on(ctx, verb, name, false, func(_, tree string) error { return act(tree) })
+}
+
+// on is do for an action that must know the path as the peer sees it, and may
+// follow a link at name.
+func (f *Files) on(ctx context.Context, verb session.Verb, name string, follows bool, act func(clean, tree string) error) error {
 	clean, tree, err := inTree(name)
 	if err != nil {
 		return err
@@ -66,7 +92,10 @@ func (f *Files) do(ctx context.Context, verb session.Verb, name string, act func
 	if err != nil {
 		return err
 	}
-	return op.End(ctx, act(tree))
+	if err := f.straight(ctx, tree, follows); err != nil {
+		return op.End(ctx, err)
+	}
+	return op.End(ctx, act(clean, tree))
 }
 
 // do2 is do for an action on two names.
@@ -83,63 +112,34 @@ func (f *Files) do2(ctx context.Context, verb session.Verb, from, to string, act
 	if err != nil {
 		return err
 	}
+	for _, tree := range []string{treeFrom, treeTo} {
+		if err := f.straight(ctx, tree, false); err != nil {
+			return op.End(ctx, err)
+		}
+	}
 	return op.End(ctx, act(treeFrom, treeTo))
 }
 
-// Stat describes what name leads to.
-func (f *Files) Stat(ctx context.Context, name string) (info storage.Info, err error) {
-	err = f.do(ctx, session.Stat, name, func(tree string) error {
-		info, err = f.fs.Stat(ctx, tree)
-		return err
-	})
-	return info, err
+// Stat describes what name leads to. What may be neither listed nor read does not
+// exist.
+func (f *Files) Stat(ctx context.Context, name string) (storage.Info, error) {
+	return f.look(ctx, name, true, f.fs.Stat)
 }
 
 // Lstat describes name, a link itself if it is one.
-func (f *Files) Lstat(ctx context.Context, name string) (info storage.Info, err error) {
-	err = f.do(ctx, session.Stat, name, func(tree string) error {
-		info, err = f.fs.Lstat(ctx, tree)
+func (f *Files) Lstat(ctx context.Context, name string) (storage.Info, error) {
+	return f.look(ctx, name, false, f.fs.Lstat)
+}
+
+func (f *Files) look(ctx context.Context, name string, follows bool, look func(context.Context, string) (storage.Info, error)) (info storage.Info, err error) {
+	err = f.on(ctx, session.Stat, name, follows, func(clean, tree string) error {
+		found, err := look(ctx, tree)
+		if err = f.shown(ctx, clean, found, err); err == nil {
+			info = found
+		}
 		return err
 	})
 	return info, err
-}
-
-// errCutListing is a listing whose reader stopped before its end, such as one
-// whose data connection never came or broke.
-var errCutListing = errors.New("not listed to the end")
-
-// List yields what is in the folder name. Whether that is allowed and possible
-// is known when List returns; an error later ends the sequence. The sequence must
-// be run, once: the record of the listing is written at its end.
-func (f *Files) List(ctx context.Context, name string) (iter.Seq2[storage.Info, error], error) {
-	clean, tree, err := inTree(name)
-	if err != nil {
-		return nil, err
-	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: session.List, Object: clean})
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.fs.Stat(ctx, tree)
-	if err == nil && !info.IsDir() {
-		err = session.ErrNotDirectory
-	}
-	if err != nil {
-		return nil, op.End(ctx, err)
-	}
-	return func(yield func(storage.Info, error) bool) {
-		var failed error
-		defer func() { _ = op.End(ctx, failed) }()
-		for info, err := range f.fs.List(ctx, tree) {
-			failed = err
-			if !yield(info, err) && err == nil {
-				failed = errCutListing
-			}
-			if failed != nil {
-				return
-			}
-		}
-	}, nil
 }
 
 // Mkdir makes a folder.
@@ -158,9 +158,14 @@ func (f *Files) RemoveDir(ctx context.Context, name string) error {
 }
 
 // Rename moves from to to; overwrite says whether it may replace what is there.
+// Where the account may not overwrite or not create, neither may a rename.
 func (f *Files) Rename(ctx context.Context, from, to string, overwrite bool) error {
+	at, _, err := inTree(to)
+	if err != nil {
+		return err
+	}
 	return f.do2(ctx, session.Rename, from, to, func(from, to string) error {
-		return f.fs.Rename(ctx, from, to, overwrite)
+		return f.rename(ctx, at, from, to, overwrite)
 	})
 }
 
@@ -188,22 +193,35 @@ func (f *Files) Symlink(ctx context.Context, target, name string) error {
 
 // Readlink returns the target of a link as it was given to Symlink.
 func (f *Files) Readlink(ctx context.Context, name string) (target string, err error) {
-	err = f.do(ctx, session.Stat, name, func(tree string) error {
-		target, err = f.fs.Readlink(ctx, tree)
+	err = f.on(ctx, session.Stat, name, false, func(clean, tree string) error {
+		found, err := f.fs.Readlink(ctx, tree)
+		if err = f.shown(ctx, clean, storage.Info{}, err); err == nil {
+			target = found
+		}
 		return err
 	})
 	return target, err
 }
 
-// SetAttr changes attributes of name.
+// SetAttr changes attributes of name. Where the account may not overwrite, it may
+// not change the size.
 func (f *Files) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
-	return f.do(ctx, session.SetAttr, name, func(tree string) error { return f.fs.SetAttr(ctx, tree, attr) })
+	return f.on(ctx, session.SetAttr, name, true, func(clean, tree string) error {
+		if attr.Size != nil && f.sess.Identity().Access.Entry(clean)&session.MayOverwrite == 0 {
+			return errNoOverwrite
+		}
+		return f.fs.SetAttr(ctx, tree, attr)
+	})
 }
 
-// Space says how much room there is.
+// Space says how much room there is, on the disk and within the quotas of the
+// account.
 func (f *Files) Space(ctx context.Context) (space storage.Space, err error) {
 	err = f.do(ctx, session.Stat, "/", func(string) error {
 		space, err = f.fs.Space(ctx)
+		if err == nil && f.share != nil {
+			f.share.within(&space)
+		}
 		return err
 	})
 	return space, err

@@ -95,6 +95,9 @@ func (f *tree) Link(_ context.Context, old, new string) error { return f.note("L
 func (f *tree) Space(context.Context) (storage.Space, error) {
 	return storage.Space{Total: 1}, f.note("Space")
 }
+func (f *tree) Usage(context.Context) (storage.Usage, error) {
+	return storage.Usage{}, f.note("Usage")
+}
 func (f *tree) Close() error { f.closed++; return nil }
 
 // file is an endless file of zeros, or an upload.
@@ -311,7 +314,7 @@ func TestWriter(t *testing.T) {
 	if err := w.Commit(t.Context()); err != nil {
 		t.Errorf("Commit: %v", err)
 	}
-	w, _ = files.Create(t.Context(), "/b", storage.CreateOptions{Keep: storage.KeepAll})
+	w, _ = files.Append(t.Context(), "/b", storage.CreateOptions{})
 	if err := w.Abort(t.Context(), io.ErrUnexpectedEOF, true); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("Abort: got %v", err)
 	}
@@ -397,11 +400,15 @@ func TestList(t *testing.T) {
 	fs := &tree{entries: []storage.Info{{Name: "a"}, {Name: "b"}}}
 	core, _, files := login(t, fs, transfer.Limits{})
 	read := func(limit int) (names []string, failed error) {
-		entries, err := files.List(t.Context(), "/d")
+		listing, err := files.List(t.Context(), "/d")
 		if err != nil {
 			return nil, err
 		}
-		for info, err := range entries {
+		defer func() {
+			_ = listing.Close(t.Context(), nil)
+			_ = listing.Close(t.Context(), io.EOF) // changes nothing
+		}()
+		for info, err := range listing.Entries(t.Context()) {
 			if err != nil {
 				return names, err
 			}
@@ -413,6 +420,13 @@ func TestList(t *testing.T) {
 	}
 	if names, err := read(9); !slices.Equal(names, []string{"a", "b"}) || err != nil {
 		t.Errorf("got %q, %v", names, err)
+	}
+	unread, err := files.List(t.Context(), "/d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unread.Close(t.Context(), nil); err == nil {
+		t.Error("a listing that nobody saw is told as done")
 	}
 	if names, err := read(1); !slices.Equal(names, []string{"a"}) || err != nil {
 		t.Errorf("left early: got %q, %v", names, err)
@@ -429,5 +443,5 @@ func TestList(t *testing.T) {
 	if _, err := read(9); !errors.Is(err, session.ErrNotExist) {
 		t.Errorf("of nothing: got %v", err)
 	}
-	wantRecord(t, core, "list done /d  0", "list failed /d  0", "list failed /d  0", "list failed /d  0", "list failed /d  0")
+	wantRecord(t, core, "list done /d  0", "list failed /d  0", "list failed /d  0", "list failed /d  0", "list failed /d  0", "list failed /d  0")
 }

@@ -47,6 +47,15 @@ func (a *Accounts) Add(user, password, key string, groups ...string) {
 	}
 }
 
+// Allow changes what the account may do with files, from its next login on.
+func (a *Accounts) Allow(user string, access session.Access) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.accounts[user]
+	acc.Identity.Access = access
+	a.accounts[user] = acc
+}
+
 // Disable makes the account unusable; sessions it has are the Gate's to revoke.
 func (a *Accounts) Disable(user string) {
 	a.mu.Lock()

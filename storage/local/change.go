@@ -16,7 +16,25 @@ import (
 
 // Mkdir implements storage.FS.
 func (f *FS) Mkdir(ctx context.Context, name string) error {
-	return f.change(ctx, "mkdir", name, func(dir *os.Root, base string) error { return dir.Mkdir(base, folderMode) })
+	return f.change(ctx, "mkdir", name, func(dir *os.Root, base string) error {
+		return f.adding(func() error { return mkdir(dir, base, f.cfg.FolderMode&^f.cfg.Umask) })
+	})
+}
+
+// mkdir makes a folder with exactly the mode perm, whatever the umask of the
+// process.
+func mkdir(dir *os.Root, base string, perm fs.FileMode) error {
+	if err := dir.Mkdir(base, perm); err != nil {
+		return err
+	}
+	stat, err := dir.Lstat(base)
+	if err != nil || stat.Mode().Perm() == perm {
+		return nil // gone again, or as it should be
+	}
+	if err := dir.Chmod(base, perm); err != nil {
+		return errors.Join(err, removeFolder(dir, base))
+	}
+	return nil
 }
 
 // Remove implements storage.FS. An interrupted upload of the name goes with the
@@ -28,12 +46,14 @@ func (f *FS) Remove(ctx context.Context, name string) error {
 			return session.ErrIsDirectory
 		}
 		if err == nil {
-			err = unlink(dir, base)
+			if err = unlink(dir, base); err == nil {
+				f.lost(f.ledger, stat)
+			}
 		}
 		if err != nil && !errors.Is(err, session.ErrNotExist) {
 			return err
 		}
-		gone, dropErr := dropPart(dir, partName(base))
+		gone, dropErr := dropPart(dir, partName(base), f.ledger)
 		if gone {
 			return nil
 		}
@@ -52,19 +72,22 @@ func (f *FS) RemoveDir(ctx context.Context, name string) error {
 		if !stat.IsDir() {
 			return session.ErrNotDirectory
 		}
-		if err := removeFolder(dir, base); !errors.Is(err, syscall.ENOTEMPTY) {
-			return err
+		err = removeFolder(dir, base)
+		if errors.Is(err, syscall.ENOTEMPTY) {
+			if err = f.emptyOfParts(dir, base); err == nil {
+				err = removeFolder(dir, base)
+			}
 		}
-		if err := emptyOfParts(dir, base); err != nil {
-			return err
+		if err == nil {
+			f.ledger.Add(0, -1)
 		}
-		return removeFolder(dir, base)
+		return err
 	})
 }
 
 // emptyOfParts removes the interrupted uploads in the folder base if nothing
 // else is in it.
-func emptyOfParts(dir *os.Root, base string) error {
+func (f *FS) emptyOfParts(dir *os.Root, base string) error {
 	folder, err := dir.OpenRoot(base)
 	if err != nil {
 		return err
@@ -83,7 +106,7 @@ func emptyOfParts(dir *os.Root, base string) error {
 		if err := only(e); err != nil {
 			return err
 		}
-		gone, err := dropPart(folder, e.Name())
+		gone, err := dropPart(folder, e.Name(), f.ledger)
 		if err == nil && !gone {
 			err = session.ErrBusy
 		}
@@ -98,6 +121,11 @@ func eachEntry(folder *os.Root, visit func(fs.DirEntry) error) error {
 		return err
 	}
 	defer d.Close()
+	return eachIn(d, visit)
+}
+
+// eachIn is eachEntry of an open folder.
+func eachIn(d *os.File, visit func(fs.DirEntry) error) error {
 	for {
 		entries, err := d.ReadDir(listBatch)
 		for _, e := range entries {
@@ -157,7 +185,11 @@ func (f *FS) move(fromDir *os.Root, from string, toDir *os.Root, to, toFolder st
 		if same, err := sameFolder(fromDir, toDir); err != nil || same && from == to || source.IsDir() {
 			return err
 		}
-		return unlink(fromDir, from)
+		err := unlink(fromDir, from)
+		if err == nil {
+			f.ledger.Add(0, -1)
+		}
+		return err
 	}
 	if err == nil && target.IsDir() && !source.IsDir() {
 		return session.ErrIsDirectory
@@ -169,9 +201,12 @@ func (f *FS) move(fromDir *os.Root, from string, toDir *os.Root, to, toFolder st
 	if err != nil {
 		return err
 	}
+	if target != nil {
+		f.lost(f.ledger, target)
+	}
 	if !source.IsDir() {
 		// An interrupted upload would appear in the place of what has left.
-		if _, err := dropPart(fromDir, partName(from)); err != nil {
+		if _, err := dropPart(fromDir, partName(from), f.ledger); err != nil {
 			return err
 		}
 	}
@@ -248,10 +283,38 @@ func (f *FS) setAttr(name string, attr storage.Attr) error {
 			return err
 		}
 	}
-	if err := apply(file, attr); err != nil {
+	if attr.Size != nil {
+		if err := f.booked(func() error { return f.resize(file, *attr.Size) }); err != nil {
+			return err
+		}
+	}
+	if err := setTimes(file, attr.Access, attr.ModTime); err != nil {
 		return err
 	}
 	return file.Sync()
+}
+
+// resize cuts or lengthens a file.
+func (f *FS) resize(file *os.File, size int64) error {
+	stat, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	more := size - stat.Size()
+	if _, _, links, _ := details(stat); links == 0 {
+		more = 0 // it has lost its name meanwhile, and was told of
+	}
+	if err := f.ledger.Take(more, 0); err != nil {
+		return err
+	}
+	if err := file.Truncate(size); err != nil {
+		f.ledger.Add(-more, 0)
+		return err
+	}
+	if more < 0 {
+		f.ledger.Lost(f.info("", stat).ID)
+	}
+	return nil
 }
 
 // writable reports whether the file's owner, as whom the gateway acts, may write

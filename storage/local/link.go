@@ -93,7 +93,7 @@ func (f *FS) Symlink(ctx context.Context, target, name string) error {
 		if err != nil {
 			return err
 		}
-		return dir.Symlink(stored, base)
+		return f.adding(func() error { return dir.Symlink(stored, base) })
 	})
 }
 
@@ -174,6 +174,6 @@ func (f *FS) Link(ctx context.Context, old, new string) error {
 		case !stat.Mode().IsRegular():
 			return session.ErrDenied
 		}
-		return link(from, path.Base(real), dir, base)
+		return f.adding(func() error { return link(from, path.Base(real), dir, base) })
 	})
 }

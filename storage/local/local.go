@@ -14,8 +14,10 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -30,12 +32,21 @@ type Config struct {
 	// KeepPartial is how long an interrupted upload stays resumable before Sweep
 	// removes it. Zero means 168h (7 days).
 	KeepPartial time.Duration
+	// FileMode and FolderMode are the permission bits of what a peer makes without
+	// asking for others. Zero means 0640 and 0750.
+	FileMode, FolderMode fs.FileMode
+	// Umask are the bits that nothing gets when it is made, whoever asks for them.
+	// What is there already can be given any permission bits.
+	Umask fs.FileMode
+	// Ledger is told of what comes into the tree and goes. Nil means that nobody
+	// counts.
+	Ledger storage.Ledger
 }
 
 // defaultKeepPartial is the KeepPartial of the zero Config.
 const defaultKeepPartial = 7 * 24 * time.Hour
 
-// modes of what is made for a peer who asked for nothing else.
+// FileMode and FolderMode of the zero Config.
 const (
 	fileMode   fs.FileMode = 0o640
 	folderMode fs.FileMode = 0o750
@@ -46,6 +57,8 @@ type FS struct {
 	root *os.Root
 	cfg  Config
 	dev  uint64 // of the root; see info
+	// ledger is never nil.
+	ledger storage.Ledger
 	// escape is what os.Root answers for a name that leaves it; package os does not
 	// export it.
 	escape error
@@ -76,7 +89,14 @@ func newFS(root *os.Root, cfg Config) (*FS, error) {
 	if cfg.KeepPartial <= 0 {
 		cfg.KeepPartial = defaultKeepPartial
 	}
-	f := &FS{root: root, cfg: cfg}
+	cfg.FileMode, cfg.FolderMode = cmp.Or(cfg.FileMode, fileMode), cmp.Or(cfg.FolderMode, folderMode)
+	if (cfg.FileMode|cfg.FolderMode|cfg.Umask)&^fs.ModePerm != 0 {
+		return nil, fmt.Errorf("modes of files and folders: setuid, setgid and sticky: %w", session.ErrUnsupported)
+	}
+	f := &FS{root: root, cfg: cfg, ledger: cfg.Ledger}
+	if f.ledger == nil {
+		f.ledger = noLedger{}
+	}
 	stat, err := root.Stat(".")
 	if err != nil {
 		return nil, f.fault("open", ".", err)
@@ -116,8 +136,8 @@ func (f *FS) folder(name string) (*os.Root, error) {
 }
 
 // change is what the methods that change a single name have in common: it checks
-// the name, runs act in the folder of name, and puts the folder on stable
-// storage.
+// the name, runs act in the folder of name with the ledger locked, and puts the
+// folder on stable storage.
 func (f *FS) change(ctx context.Context, op, name string, act func(dir *os.Root, base string) error) error {
 	if err := f.checkChange(ctx, op, name); err != nil {
 		return err
@@ -127,7 +147,7 @@ func (f *FS) change(ctx context.Context, op, name string, act func(dir *os.Root,
 		return err
 	}
 	defer dir.Close()
-	if err := act(dir, base); err != nil {
+	if err := f.booked(func() error { return act(dir, base) }); err != nil {
 		return f.fault(op, name, err)
 	}
 	return f.fault(op, name, syncFolder(dir))

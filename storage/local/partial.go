@@ -50,12 +50,33 @@ func takePart(dir *os.Root, name string) (*os.File, error) {
 
 // makePart makes the hidden file name and locks it. It returns session.ErrExist
 // if there is one.
-func makePart(dir *os.Root, name string) (*os.File, error) {
+func makePart(dir *os.Root, name string, l storage.Ledger) (*os.File, error) {
 	file, err := dir.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return nil, err
 	}
+	if err := l.Take(0, 1); err != nil {
+		_ = dir.Remove(name)
+		_ = file.Close()
+		return nil, err
+	}
 	return lockPart(dir, name, file)
+}
+
+// cutPart cuts a hidden file to keep bytes; fewer is an error.
+func cutPart(file *os.File, keep int64, l storage.Ledger) error {
+	stat, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if keep > stat.Size() {
+		return session.ErrRange
+	}
+	if err := file.Truncate(keep); err != nil {
+		return err
+	}
+	l.Add(keep-stat.Size(), 0)
+	return nil
 }
 
 // lockPart locks file and makes sure that it still is what name shows: whoever
@@ -89,10 +110,10 @@ const takeTries = 4
 // freshPart opens an empty, locked hidden file for base: under the resumable
 // name if nobody is writing that, else under a random one. What an interrupted
 // upload left there is thrown away.
-func freshPart(dir *os.Root, base string) (file *os.File, name string, err error) {
-	file, name, err = resumablePart(dir, base)
+func freshPart(dir *os.Root, base string, l storage.Ledger) (file *os.File, name string, err error) {
+	file, name, err = resumablePart(dir, base, l)
 	if err == nil {
-		err = file.Truncate(0)
+		err = cutPart(file, 0, l)
 		if err != nil {
 			_ = file.Close()
 			return nil, "", err
@@ -103,16 +124,16 @@ func freshPart(dir *os.Root, base string) (file *os.File, name string, err error
 		return nil, "", err
 	}
 	name = randomPartName(base)
-	file, err = makePart(dir, name)
+	file, err = makePart(dir, name, l)
 	return file, name, err
 }
 
 // resumablePart opens and locks the hidden file for base that can be found
 // again, making it if need be. It returns errLocked if somebody else writes it.
-func resumablePart(dir *os.Root, base string) (file *os.File, name string, err error) {
+func resumablePart(dir *os.Root, base string, l storage.Ledger) (file *os.File, name string, err error) {
 	name = partName(base)
 	for range takeTries {
-		file, err = makePart(dir, name)
+		file, err = makePart(dir, name, l)
 		if errors.Is(err, session.ErrExist) {
 			file, err = takePart(dir, name)
 		}
@@ -126,8 +147,9 @@ func resumablePart(dir *os.Root, base string) (file *os.File, name string, err e
 	return file, name, err
 }
 
-// dropPart removes the hidden file name unless somebody writes it.
-func dropPart(dir *os.Root, name string) (gone bool, err error) {
+// dropPart removes the hidden file name unless somebody writes it. The ledger is
+// locked.
+func dropPart(dir *os.Root, name string, l storage.Ledger) (gone bool, err error) {
 	file, err := takePart(dir, name)
 	switch {
 	case errors.Is(err, session.ErrNotExist), errors.Is(err, errLocked):
@@ -136,9 +158,14 @@ func dropPart(dir *os.Root, name string) (gone bool, err error) {
 		return false, err
 	}
 	defer file.Close()
-	if err := dir.Remove(name); err != nil {
+	stat, err := file.Stat()
+	if err == nil {
+		err = dir.Remove(name)
+	}
+	if err != nil {
 		return false, err
 	}
+	l.Add(-stat.Size(), -1)
 	return true, nil
 }
 
@@ -157,5 +184,7 @@ func (f *FS) partInfo(dir *os.Root, base string) (storage.Info, error) {
 	if locked, err := isLocked(file); err != nil || locked || !stat.Mode().IsRegular() {
 		return storage.Info{}, errors.Join(session.ErrNotExist, err)
 	}
-	return f.info(base, stat), nil
+	info := f.info(base, stat)
+	info.Partial = true
+	return info, nil
 }

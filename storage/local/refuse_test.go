@@ -182,7 +182,7 @@ func TestTree(t *testing.T) {
 	base := t.TempDir()
 	accounts := local.Tree{Base: base}
 	for range 2 {
-		tree, err := accounts.Open("alice")
+		tree, err := accounts.Open("alice", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -195,14 +195,14 @@ func TestTree(t *testing.T) {
 	for _, user := range []string{
 		"", ".", "..", "/", "a/b", "../alice", "/alice", "alice/", `a\b`, "a\x00", "a\n", ".gateway-x", strings.Repeat("a", 256),
 	} {
-		if _, err := accounts.Open(user); !errors.Is(err, session.ErrName) {
+		if _, err := accounts.Open(user, nil); !errors.Is(err, session.ErrName) {
 			t.Errorf("account %q: got %v, want %v", user, err, session.ErrName)
 		}
 	}
 	if err := os.Symlink(t.TempDir(), filepath.Join(base, "mallory")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := accounts.Open("mallory"); err == nil {
+	if _, err := accounts.Open("mallory", nil); err == nil {
 		t.Error("an account's folder that is a link out of the base was opened")
 	}
 	if entries, err := os.ReadDir(base); err != nil || len(entries) != 2 {

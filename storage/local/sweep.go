@@ -60,11 +60,13 @@ func (f *FS) sweepFolder(ctx context.Context, dir *os.Root, depth int, faults *f
 				}
 				removed += f.sweepFolder(ctx, sub, depth+1, faults)
 			case e.Type().IsRegular() && f.expired(e):
-				gone, err := dropPart(dir, e.Name())
-				if gone {
-					removed++
-				}
-				faults.add(f.fault("sweep", e.Name(), err))
+				faults.add(f.fault("sweep", e.Name(), f.booked(func() error {
+					gone, err := dropPart(dir, e.Name(), f.ledger)
+					if gone {
+						removed++
+					}
+					return err
+				})))
 			}
 		}
 		if err != nil {

@@ -40,7 +40,7 @@ func TestSweep(t *testing.T) {
 	t.Parallel()
 	base := t.TempDir()
 	accounts := local.Tree{Base: base, Config: local.Config{KeepPartial: 48 * time.Hour}}
-	tree, err := accounts.Open("alice")
+	tree, err := accounts.Open("alice", nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,20 +10,25 @@ import (
 	"strings"
 
 	"gateway/session"
+	"gateway/storage"
 )
 
 // Tree is the folder that holds the accounts' folders.
 type Tree struct {
 	// Base is the folder; it must exist.
 	Base string
-	// Config is that of every account.
+	// Config is that of every account, but for the Ledger.
 	Config Config
+	// Ledger returns where Sweep tells of what it removes from the tree of an
+	// account. Nil means that nobody counts.
+	Ledger func(user string) storage.Ledger
 }
 
 // Open opens the folder of the account user and makes it, for the gateway alone
 // (0700), at its first use. A name that is no plain folder name is refused with
-// session.ErrName, whatever package auth thinks of it.
-func (t Tree) Open(user string) (*FS, error) {
+// session.ErrName, whatever package auth thinks of it. What changes in it is told
+// to ledger, unless that is nil.
+func (t Tree) Open(user string, ledger storage.Ledger) (*FS, error) {
 	if user == "." || strings.ContainsAny(user, `/\`) || checkName(user) != nil {
 		return nil, fmt.Errorf("open the folder of account %q: %w", user, session.ErrName)
 	}
@@ -44,7 +49,9 @@ func (t Tree) Open(user string) (*FS, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of account %q: %w", user, err)
 	}
-	tree, err := newFS(root, t.Config)
+	cfg := t.Config
+	cfg.Ledger = ledger
+	tree, err := newFS(root, cfg)
 	if err != nil {
 		_ = root.Close()
 		return nil, err
@@ -68,7 +75,11 @@ func (t Tree) Sweep(ctx context.Context) (removed int, err error) {
 			if !e.IsDir() || !sayable(e.Name()) {
 				continue
 			}
-			tree, err := t.Open(e.Name())
+			var ledger storage.Ledger
+			if t.Ledger != nil {
+				ledger = t.Ledger(e.Name())
+			}
+			tree, err := t.Open(e.Name(), ledger)
 			if err != nil {
 				faults.add(err)
 				continue

@@ -29,7 +29,11 @@ func (f *FS) Create(ctx context.Context, name string, opts storage.CreateOptions
 		return nil, f.fault("create", name, session.ErrDenied)
 	}
 	if opts.Perm == 0 {
-		opts.Perm = fileMode
+		opts.Perm = f.cfg.FileMode
+	}
+	opts.Perm &^= f.cfg.Umask
+	if opts.Append {
+		opts.Keep = storage.KeepAll
 	}
 	u, err := f.create(ctx, name, opts)
 	if err != nil {
@@ -43,9 +47,18 @@ func (f *FS) create(ctx context.Context, name string, opts storage.CreateOptions
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{fs: f, dir: dir, name: name, base: base, perm: opts.Perm, exclusive: opts.Exclusive}
+	u := &upload{
+		fs: f, dir: dir, name: name, base: base, perm: opts.Perm,
+		exclusive: opts.Exclusive || opts.Append && final == nil, replacing: opts.Replacing, ledger: opts.Ledger,
+	}
+	if u.ledger == nil {
+		u.ledger = f.ledger
+	}
 	if final != nil {
 		u.perm = final.Mode().Perm()
+	} else if opts.Replacing {
+		_ = dir.Close()
+		return nil, session.ErrNotExist
 	}
 	if err := u.begin(ctx, final, opts); err != nil {
 		_ = dir.Close()
@@ -107,6 +120,9 @@ type upload struct {
 	part      string // its hidden name in dir
 	file      *os.File
 	exclusive bool
+	replacing bool
+	ledger    storage.Ledger
+	counted   int64 // bytes of file that the ledger knows of
 
 	mu    sync.Mutex
 	perm  fs.FileMode // set at Commit: a hidden file stays ours alone
@@ -114,34 +130,47 @@ type upload struct {
 }
 
 // begin opens the hidden file and fills it with what is to be kept.
-func (u *upload) begin(ctx context.Context, final fs.FileInfo, opts storage.CreateOptions) (err error) {
-	var file *os.File
-	switch {
-	case final != nil && opts.Keep != 0:
-		file, u.part, err = resumablePart(u.dir, u.base)
-		if err == nil {
-			err = u.keepFinal(ctx, file, opts.Keep)
-			if err != nil {
-				_ = u.dir.Remove(u.part)
-				_ = file.Close()
-			}
-		}
-	case final == nil && (opts.Keep != 0 || opts.Existing):
-		file, u.part, err = u.resume(opts)
-	default:
-		file, u.part, err = freshPart(u.dir, u.base)
-	}
+func (u *upload) begin(ctx context.Context, final fs.FileInfo, opts storage.CreateOptions) error {
+	file, err := u.open(final, opts)
 	if errors.Is(err, errLocked) {
 		return session.ErrBusy
 	}
 	if err != nil {
 		return err
 	}
+	if final != nil && opts.Keep != 0 {
+		if err := u.keepFinal(ctx, file, opts.Keep); err != nil {
+			_ = u.discard()
+			_ = file.Close()
+			return err
+		}
+	}
 	u.file, err = renamed(file, u.name)
 	if err != nil && opts.Keep == 0 { // what was to be resumed stays resumable
-		_ = u.dir.Remove(u.part)
+		_ = u.discard()
 	}
 	return err
+}
+
+// open opens the hidden file: empty, or with what an interrupted upload left of
+// it where there is no file to begin with.
+func (u *upload) open(final fs.FileInfo, opts storage.CreateOptions) (file *os.File, err error) {
+	u.ledger.Lock()
+	defer u.ledger.Unlock()
+	switch {
+	case final != nil && opts.Keep != 0:
+		file, u.part, err = resumablePart(u.dir, u.base, u.ledger)
+		if err == nil {
+			if err = cutPart(file, 0, u.ledger); err != nil {
+				_ = file.Close()
+			}
+		}
+	case final == nil && (opts.Keep != 0 || opts.Existing):
+		file, u.part, err = u.resume(opts)
+	default:
+		file, u.part, err = freshPart(u.dir, u.base, u.ledger)
+	}
+	return file, err
 }
 
 // keepFinal fills file with the first keep bytes of the file that is there.
@@ -164,7 +193,7 @@ func (u *upload) keepFinal(ctx context.Context, file *os.File, keep int64) error
 	if keep > stat.Size() {
 		return session.ErrRange
 	}
-	if err := file.Truncate(0); err != nil {
+	if err := u.count(keep); err != nil {
 		return err
 	}
 	for left := keep; left > 0; {
@@ -183,6 +212,17 @@ func (u *upload) keepFinal(ctx context.Context, file *os.File, keep int64) error
 	return nil
 }
 
+// count tells the ledger of n bytes that are about to be in the hidden file.
+func (u *upload) count(n int64) error {
+	u.ledger.Lock()
+	defer u.ledger.Unlock()
+	err := u.ledger.Take(n, 0)
+	if err == nil {
+		u.counted += n
+	}
+	return err
+}
+
 // resume opens the interrupted upload, which is all that there is.
 func (u *upload) resume(opts storage.CreateOptions) (file *os.File, part string, err error) {
 	part = partName(u.base)
@@ -191,35 +231,32 @@ func (u *upload) resume(opts storage.CreateOptions) (file *os.File, part string,
 		if opts.Keep > 0 {
 			return nil, "", session.ErrRange
 		}
-		return freshPart(u.dir, u.base) // appending to nothing
+		return freshPart(u.dir, u.base, u.ledger) // appending to nothing
 	}
 	if err != nil {
 		return nil, "", err
 	}
-	if err := keepPart(file, opts.Keep); err != nil {
+	if u.counted, err = keepPart(file, opts.Keep, u.ledger); err != nil {
 		_ = file.Close() // it stays resumable
 		return nil, "", err
 	}
 	return file, part, nil
 }
 
-// keepPart cuts an interrupted upload to keep bytes and stands at its end.
-func keepPart(file *os.File, keep int64) error {
-	stat, err := file.Stat()
-	if err != nil {
-		return err
-	}
+// keepPart cuts an interrupted upload to keep bytes, stands at its end, and says
+// where that is.
+func keepPart(file *os.File, keep int64, l storage.Ledger) (int64, error) {
 	if keep == storage.KeepAll {
+		stat, err := file.Stat()
+		if err != nil {
+			return 0, err
+		}
 		keep = stat.Size()
 	}
-	if keep > stat.Size() {
-		return session.ErrRange
+	if err := cutPart(file, keep, l); err != nil {
+		return 0, err
 	}
-	if err := file.Truncate(keep); err != nil {
-		return err
-	}
-	_, err = file.Seek(keep, io.SeekStart)
-	return err
+	return file.Seek(keep, io.SeekStart)
 }
 
 func (u *upload) ReadAt(p []byte, off int64) (int, error) {
@@ -295,13 +332,56 @@ func (u *upload) Commit(ctx context.Context) error {
 		err = u.file.Sync()
 	}
 	if err == nil {
-		err = rename(u.dir, u.part, u.dir, u.base, !u.exclusive, false)
+		err = u.show()
 	}
 	if err != nil {
-		_ = u.dir.Remove(u.part)
+		_ = u.discard()
 		return u.fs.fault("commit", u.name, err)
 	}
 	return u.fs.fault("commit", u.name, syncFolder(u.dir))
+}
+
+// show gives the hidden file the name that it was made for.
+func (u *upload) show() error {
+	u.ledger.Lock()
+	defer u.ledger.Unlock()
+	stat, err := u.file.Stat()
+	if err != nil {
+		return err
+	}
+	old, err := u.dir.Lstat(u.base)
+	if errors.Is(err, session.ErrNotExist) && !u.replacing {
+		old, err = nil, nil
+	}
+	if err != nil {
+		return err
+	}
+	bytes, names := stat.Size()-u.counted, int64(0)
+	if old != nil {
+		bytes, names = bytes-weight(old), -1
+	}
+	if err := u.ledger.Take(bytes, names); err != nil {
+		return err
+	}
+	if err := rename(u.dir, u.part, u.dir, u.base, !u.exclusive, false); err != nil {
+		u.ledger.Add(-bytes, -names)
+		return err
+	}
+	if old != nil {
+		u.ledger.Lost(u.fs.info("", old).ID)
+	}
+	return nil
+}
+
+// discard removes the hidden file.
+func (u *upload) discard() error {
+	u.ledger.Lock()
+	defer u.ledger.Unlock()
+	err := u.dir.Remove(u.part)
+	if err == nil {
+		u.ledger.Add(-u.counted, -1)
+	}
+	return err
 }
 
 func (u *upload) Abort(resumable bool) error {
@@ -313,7 +393,7 @@ func (u *upload) Abort(resumable bool) error {
 	if resumable && u.keep() {
 		return nil
 	}
-	err := u.dir.Remove(u.part)
+	err := u.discard()
 	if errors.Is(err, session.ErrNotExist) {
 		err = nil
 	}
@@ -324,9 +404,24 @@ func (u *upload) Abort(resumable bool) error {
 // could. Where a file has the name there is nothing to keep it for: Stat shows
 // the file, and a later upload resumes from that.
 func (u *upload) keep() bool {
-	if stat, err := u.file.Stat(); err != nil || stat.Size() == 0 {
+	u.ledger.Lock()
+	defer u.ledger.Unlock()
+	stat, err := u.file.Stat()
+	if err != nil || stat.Size() == 0 {
 		return false
 	}
+	more := stat.Size() - u.counted
+	if u.ledger.Take(more, 0) != nil {
+		return false
+	}
+	kept := u.keepPart()
+	if !kept {
+		u.ledger.Add(-more, 0)
+	}
+	return kept
+}
+
+func (u *upload) keepPart() bool {
 	if _, err := u.dir.Lstat(u.base); !errors.Is(err, session.ErrNotExist) {
 		return false
 	}
@@ -337,10 +432,17 @@ func (u *upload) keep() bool {
 	// The name was taken by another upload when this one began. If that has left
 	// something to resume, the later one counts.
 	old, err := takePart(u.dir, fixed)
-	if err == nil {
-		defer old.Close()
-	} else if !errors.Is(err, session.ErrNotExist) {
+	if errors.Is(err, session.ErrNotExist) {
+		return rename(u.dir, u.part, u.dir, fixed, false, false) == nil
+	}
+	if err != nil {
 		return false
 	}
-	return rename(u.dir, u.part, u.dir, fixed, err == nil, false) == nil
+	defer old.Close()
+	stat, err := old.Stat()
+	if err != nil || rename(u.dir, u.part, u.dir, fixed, true, false) != nil {
+		return false
+	}
+	u.ledger.Add(-stat.Size(), -1)
+	return true
 }

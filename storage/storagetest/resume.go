@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"context"
 	"testing"
 
 	"gateway/session"
@@ -143,6 +144,27 @@ func resumeCases() []testCase {
 			wantGone(t, tree, "a")
 			want(t, "Rename", tree.Rename(t.Context(), "d", "e", false), nil)
 			wantSize(t, tree, "e/a", 4)
+		}},
+		{"is told from a file", func(t *testing.T, tree storage.FS) {
+			interrupt(t, tree, "a", "half")
+			for _, stat := range []func(context.Context, string) (storage.Info, error){tree.Stat, tree.Lstat} {
+				if info, err := stat(t.Context(), "a"); err != nil || !info.Partial {
+					t.Errorf("got %+v, %v", info, err)
+				}
+			}
+			put(t, tree, "a", "whole")
+			if info, err := tree.Stat(t.Context(), "a"); err != nil || info.Partial {
+				t.Errorf("got %+v, %v", info, err)
+			}
+		}},
+		{"exclusive goes on", func(t *testing.T, tree storage.FS) {
+			interrupt(t, tree, "a", "hello ")
+			u := create(t, tree, "a", storage.CreateOptions{Keep: 6, Exclusive: true})
+			writeAt(t, u, "world", 6)
+			want(t, "Commit", u.Commit(t.Context()), nil)
+			wantContent(t, tree, "a", "hello world")
+			_, err := tree.Create(t.Context(), "a", storage.CreateOptions{Keep: 6, Exclusive: true})
+			want(t, "again", err, session.ErrExist)
 		}},
 		{"exclusive begins anew", func(t *testing.T, tree storage.FS) {
 			interrupt(t, tree, "a", "half")

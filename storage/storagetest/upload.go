@@ -119,6 +119,24 @@ func uploadCases() []testCase {
 			want(t, "Commit", u.Commit(t.Context()), nil)
 			wantContent(t, tree, "a", "")
 		}},
+		{"replacing", func(t *testing.T, tree storage.FS) {
+			interrupt(t, tree, "a", "half")
+			_, err := tree.Create(t.Context(), "a", storage.CreateOptions{Replacing: true, Keep: storage.KeepAll})
+			want(t, "Create where no file is", err, session.ErrNotExist)
+			wantSize(t, tree, "a", 4)
+			put(t, tree, "a", "old")
+			u := create(t, tree, "a", storage.CreateOptions{Replacing: true})
+			want(t, "Remove", tree.Remove(t.Context(), "a"), nil)
+			want(t, "Commit", u.Commit(t.Context()), session.ErrNotExist)
+			wantGone(t, tree, "a")
+		}},
+		{"append to what came meanwhile", func(t *testing.T, tree storage.FS) {
+			u := create(t, tree, "a", storage.CreateOptions{Append: true})
+			writeAt(t, u, "second", 0)
+			put(t, tree, "a", "first")
+			want(t, "Commit", u.Commit(t.Context()), session.ErrExist)
+			wantContent(t, tree, "a", "first")
+		}},
 		{"permissions", func(t *testing.T, tree storage.FS) {
 			put(t, tree, "default", "")
 			u := create(t, tree, "asked", storage.CreateOptions{Perm: 0o600})
