@@ -8,9 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"runtime/debug"
+	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"gateway/internal/lineio"
@@ -53,7 +52,7 @@ const (
 )
 
 // conn is one control connection. serve runs in the goroutine that owns every
-// field; one other goroutine reads lines, and one more moves a transfer.
+// field; only while a transfer or a digest runs there is one more.
 type conn struct {
 	srv     *Server
 	cfg     *Config
@@ -67,19 +66,19 @@ type conn struct {
 	tls   *tls.Conn
 	clear bool      // CCC: commands come in clear again, though there is a TLS session
 	bound *boundTLS // nil until TLS begins
+	in    *lineio.Reader
 	out   *lineio.Writer
+	bell  bell
 
-	lines   chan line     // from the reader
-	resume  chan net.Conn // tells the reader to go on after AUTH or CCC, and on what; nil for the same
-	stop    chan struct{} // closed when the connection ends
-	gone    chan struct{} // closed by the reader when the peer is lost, other than after QUIT
-	deaf    chan struct{} // closed when the reader is over
-	readers sync.WaitGroup
+	gone chan struct{} // closed when the peer is lost, other than after QUIT
+	lost bool          // there will be no more lines
 
 	state state
 	user  string
 	sess  *session.Session
-	files *transfer.Files
+	// unwatch ends the bell of the session.
+	unwatch func() bool
+	files   *transfer.Files
 	// certified says that the session was granted by the client's certificate alone.
 	certified bool
 	unknown   int
@@ -121,13 +120,19 @@ func newConn(s *Server, lc *listener.Conn, a *session.Attempt) *conn {
 	now := time.Now()
 	c := &conn{
 		srv: s, cfg: &s.cfg, accept: lc, attempt: a, peer: a.Peer(), table: s.table, ctl: lc,
-		log:   s.cfg.Log.With("conn", a.Peer().Conn, "proto", session.FTP, "remote", a.Peer().Remote),
-		out:   lineio.NewWriter(lc),
-		lines: make(chan line), resume: make(chan net.Conn), stop: make(chan struct{}), gone: make(chan struct{}), deaf: make(chan struct{}),
+		log:  s.cfg.Log.With("conn", a.Peer().Conn, "proto", session.FTP, "remote", a.Peer().Remote),
+		bell: bell{conn: lc}, gone: make(chan struct{}),
 		state: fresh, began: now, lastCommand: now, lastTransfer: now,
 	}
+	c.speak(lc)
 	c.reset()
 	return c
+}
+
+// speak goes on with the dialogue over ctl. What was read before from elsewhere
+// and not yet executed is forgotten.
+func (c *conn) speak(ctl net.Conn) {
+	c.ctl, c.in, c.out = ctl, lineio.NewReader(ctl, c.cfg.MaxLine), lineio.NewWriter(ctl)
 }
 
 // reset forgets what a user set. The protection of data connections is not the
@@ -138,7 +143,9 @@ func (c *conn) reset() {
 	c.dropPort()
 }
 
-// serve speaks with one peer until the connection is over, and says why it is.
+// serve speaks with one peer until the connection is over, and says why it is. It
+// waits for the next line and for nothing else: whatever else happens rings the
+// bell, which ends the wait.
 func (c *conn) serve(ctx context.Context) error {
 	if c.cfg.Implicit {
 		if err := c.handshake(ctx); err != nil {
@@ -146,43 +153,65 @@ func (c *conn) serve(ctx context.Context) error {
 		}
 		c.private = true // nobody who chose implicit TLS expects clear data
 	}
+	defer context.AfterFunc(ctx, c.bell.ring)()
+	defer c.accept.AfterDraining(c.bell.ring)()
 	c.say(c.greeting())
-	if c.closed {
-		return c.cause
-	}
-	first := c.ctl
-	c.readers.Go(func() { c.read(first) })
-
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for !c.closed {
-		c.checkRate() // here, so that a peer that never lets the timer run does not escape it
-		at, cause := c.deadline()
-		timer.Reset(time.Until(at))
-		lines := c.lines
-		if len(c.queue) >= maxQueued {
-			lines = nil
+		if c.attend(ctx); c.closed {
+			break
 		}
-		select {
-		case l := <-lines:
-			c.receive(ctx, l)
-		case r := <-c.transfer.over():
-			c.finishTransfer(ctx, r)
-		case <-c.revoked():
-			c.hangUp(c.sess.Cause())
-		case <-c.drained():
-			c.hangUp(session.ErrShutdown)
-		case <-timer.C:
-			if c.transfer != nil {
-				c.checkCut()
-			} else if at, _ := c.deadline(); !time.Now().Before(at) {
-				c.hangUp(cause)
-			}
-		case <-ctx.Done():
-			c.hangUp(session.ErrShutdown)
+		if c.lost || len(c.queue) >= maxQueued {
+			c.await(ctx)
+			continue
+		}
+		at, _ := c.deadline()
+		c.bell.arm(at)
+		text, err := c.in.ReadLine()
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded): // attend finds out why
+		case text == "" && err == nil: // old clients end lines with an empty one
+		default:
+			c.lost = err != nil
+			c.receive(ctx, line{text: text, err: err, pipelined: c.in.Buffered() > 0})
 		}
 	}
 	return c.cause
+}
+
+// attend sees to what happened besides commands.
+func (c *conn) attend(ctx context.Context) {
+	c.checkRate() // here, so that a peer that never lets a deadline pass does not escape it
+	select {
+	case r := <-c.transfer.over():
+		c.finishTransfer(ctx, r)
+	case <-c.revoked():
+		c.hangUp(c.sess.Cause())
+	case <-c.drained():
+		c.hangUp(session.ErrShutdown)
+	case <-ctx.Done():
+		c.hangUp(session.ErrShutdown)
+	default:
+		if at, cause := c.deadline(); c.transfer == nil && !time.Now().Before(at) {
+			c.hangUp(cause)
+		}
+	}
+}
+
+// await waits for the transfer under way where no line may be read meanwhile. A
+// connection that Shutdown closed shows by its deadline, which cannot be set.
+func (c *conn) await(ctx context.Context) {
+	late := time.NewTimer(pulse)
+	defer late.Stop()
+	select {
+	case r := <-c.transfer.over():
+		c.finishTransfer(ctx, r)
+	case <-c.revoked():
+	case <-ctx.Done():
+	case <-late.C:
+		if !c.lost && c.accept.SetReadDeadline(time.Time{}) != nil {
+			c.hangUp(session.ErrShutdown)
+		}
+	}
 }
 
 func (c *conn) greeting() reply {
@@ -193,14 +222,6 @@ func (c *conn) greeting() reply {
 		return reply{220, oneLine(c.cfg.Hostname) + " FTP ready."}
 	default:
 		return reply{220, "FTP ready."}
-	}
-}
-
-// checkCut ends a transfer whose control connection was closed by Shutdown. The
-// reader may not see that: with the queue full it waits for the transfer.
-func (c *conn) checkCut() {
-	if c.accept.SetReadDeadline(time.Time{}) != nil {
-		c.hangUp(session.ErrShutdown)
 	}
 }
 
@@ -273,6 +294,7 @@ func (c *conn) receive(ctx context.Context, l line) {
 	verb, arg := parse(l.text)
 	switch {
 	case l.err != nil && !(errors.Is(l.err, io.EOF) && c.leaving()):
+		close(c.gone)
 		c.transfer.cancel(errGone)
 		c.queue = append(c.queue[:0], l)
 	case l.err == nil && verb == "ABOR":
@@ -351,22 +373,10 @@ func (c *conn) execute(ctx context.Context, l line) {
 		c.close(nil)
 	case r.code == 421:
 		c.close(c.cause)
-	case changesChannel(verb):
-		var next net.Conn
-		switch {
-		case verb == "AUTH" && r.code == 234:
-			c.secure(ctx)
-			next = c.ctl
-		case verb == "CCC" && r.code == 200:
-			c.unsecure()
-			next = &pastTLS{Conn: c.accept}
-		}
-		if !c.closed {
-			select { // the reader waits there after every such verb
-			case c.resume <- next:
-			case <-c.deaf:
-			}
-		}
+	case verb == "AUTH" && r.code == 234:
+		c.secure(ctx)
+	case verb == "CCC" && r.code == 200:
+		c.unsecure()
 	}
 }
 
@@ -399,89 +409,30 @@ func (c *conn) close(cause error) {
 	}
 }
 
-// end gives everything back. It is called however serve ended, also by panic.
+// end gives everything back. It is called however serve ended, also by panic. The
+// peer is waited for a little to close first: closing with something unread would
+// reset the connection, and it could lose the last reply.
 func (c *conn) end() {
-	close(c.stop)
 	if t := c.transfer; t != nil {
 		t.cancel(session.ErrShutdown)
 		<-t.done
 	}
 	c.dropPort()
+	if c.sess != nil {
+		c.unwatch()
+	}
 	if c.files != nil {
 		_ = c.files.Close()
 	}
 	_ = c.accept.SetDeadline(time.Now().Add(lingerTimeout))
 	if c.secured() {
 		_ = c.tls.CloseWrite()
+		_ = c.accept.SetDeadline(time.Now().Add(lingerTimeout)) // crypto/tls has let it pass
 	}
 	if half, ok := c.accept.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	c.readers.Wait()
-}
-
-// changesChannel reports whether what comes behind a verb may have to be read from
-// elsewhere.
-func changesChannel(verb string) bool { return verb == "AUTH" || verb == "CCC" }
-
-// read sends the lines of ctl to the loop until there are no more. After a verb
-// that changes the channel it waits to be told what to read from next.
-func (c *conn) read(ctl net.Conn) {
-	gone := sync.OnceFunc(func() { close(c.gone) })
-	defer close(c.deaf)
-	defer func() {
-		if v := recover(); v != nil {
-			gone()
-			c.log.Error("panic in the reader", "panic", v, "stack", string(debug.Stack()))
-			select {
-			case c.lines <- line{err: session.ErrPanic}:
-			case <-c.stop:
-			}
-		}
-	}()
-	r := lineio.NewReader(ctl, c.cfg.MaxLine)
-	quit := false
-	for {
-		text, err := r.ReadLine()
-		if text == "" && err == nil {
-			continue // old clients end lines with an empty one
-		}
-		if err != nil && !(quit && errors.Is(err, io.EOF)) {
-			gone()
-		}
-		verb, _ := parse(text)
-		quit = quit || verb == "QUIT"
-		select {
-		case c.lines <- line{text: text, err: err, pipelined: r.Buffered() > 0}:
-		case <-c.stop:
-			linger(ctl)
-			return
-		}
-		if err != nil {
-			if errors.Is(err, lineio.ErrTooLong) {
-				<-c.stop
-				linger(ctl)
-			}
-			return
-		}
-		if changesChannel(verb) {
-			select {
-			case next := <-c.resume:
-				if next != nil {
-					ctl, r = next, lineio.NewReader(next, c.cfg.MaxLine)
-				}
-			case <-c.stop:
-				linger(ctl)
-				return
-			}
-		}
-	}
-}
-
-// linger throws away what the peer still sends until it closes or the deadline
-// that end set has passed.
-func linger(ctl net.Conn) {
-	_, _ = io.CopyN(io.Discard, ctl, maxLinger)
+	_, _ = io.CopyN(io.Discard, c.accept, maxLinger)
 }
 
 // parse divides a line into its verb, in capitals, and its argument. One space

@@ -62,6 +62,7 @@ func (c *conn) enter(ctx context.Context, sess *session.Session, welcome reply) 
 		return c.loginFailed(session.ErrUnavailable)
 	}
 	c.sess, c.files, c.state = sess, files, ready
+	c.unwatch = sess.AfterDone(c.bell.ring)
 	c.lastTransfer = time.Now()
 	return welcome
 }
@@ -101,6 +102,7 @@ func (c *conn) logout() {
 		_ = c.files.Close()
 	}
 	if c.sess != nil {
+		c.unwatch()
 		c.began = time.Now()
 	}
 	c.attempt.Logout(nil)

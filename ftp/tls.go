@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"gateway/internal/lineio"
 	"gateway/session"
 )
 
@@ -155,8 +154,8 @@ func (c *conn) handshake(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", session.ErrHandshake, err)
 	}
 	_ = c.accept.SetDeadline(time.Time{})
-	c.tls, c.ctl = secured, secured
-	c.out = lineio.NewWriter(secured)
+	c.tls = secured
+	c.speak(secured)
 	c.attempt.Upgraded(session.TLSChannel(secured.ConnectionState()))
 	return nil
 }
@@ -171,46 +170,54 @@ func (c *conn) unsecure() {
 		c.close(fmt.Errorf("end TLS: %w", err))
 		return
 	}
-	c.clear, c.ctl = true, c.accept
-	c.out = lineio.NewWriter(c.accept)
+	c.clear = true
+	c.speak(&pastTLS{Conn: c.accept})
 	c.attempt.Cleared()
 }
 
 // pastTLS reads what a client says in clear behind the end of its TLS session. The
 // close_notify before it is skipped, which some clients send and some do not (curl
-// has both): no command begins with a byte that begins a TLS record.
+// has both): no command begins with a byte that begins a TLS record. A read that a
+// deadline ended goes on where it was.
 type pastTLS struct {
 	net.Conn
-	clear bool // the first byte of clear text was seen
+	clear   bool // the first byte of clear text was seen
+	header  [5]byte
+	have    int   // of the header
+	left    int64 // of the record behind it
+	skipped int64
 }
 
 // maxTrailing is how many bytes of TLS records may come before.
 const maxTrailing = 64 << 10
 
 func (p *pastTLS) Read(b []byte) (int, error) {
-	if p.clear || len(b) == 0 {
-		return p.Conn.Read(b)
+	for !p.clear && len(b) > 0 {
+		switch {
+		case p.left > 0:
+			n, err := io.CopyN(io.Discard, p.Conn, p.left)
+			if p.left -= n; err != nil {
+				return 0, err
+			}
+		case p.have < len(p.header):
+			n, err := p.Conn.Read(p.header[p.have : p.have+1])
+			if err != nil {
+				return 0, err
+			}
+			if p.have == 0 && n == 1 && (p.header[0] < recordFirst || p.header[0] > recordLast) {
+				p.clear = true
+				b[0] = p.header[0]
+				return 1, nil
+			}
+			p.have += n
+		default:
+			p.left, p.have = int64(binary.BigEndian.Uint16(p.header[3:])), 0
+			if p.skipped += p.left; p.skipped > maxTrailing {
+				return 0, fmt.Errorf("%w: TLS goes on behind its end", session.ErrProtocol)
+			}
+		}
 	}
-	var header [5]byte
-	for skipped := 0; skipped <= maxTrailing; {
-		if _, err := io.ReadFull(p.Conn, header[:1]); err != nil {
-			return 0, err
-		}
-		if header[0] < recordFirst || header[0] > recordLast {
-			p.clear = true
-			b[0] = header[0]
-			return 1, nil
-		}
-		if _, err := io.ReadFull(p.Conn, header[1:]); err != nil {
-			return 0, err
-		}
-		length := int64(binary.BigEndian.Uint16(header[3:]))
-		if _, err := io.CopyN(io.Discard, p.Conn, length); err != nil {
-			return 0, err
-		}
-		skipped += len(header) + int(length)
-	}
-	return 0, fmt.Errorf("%w: TLS goes on behind its end", session.ErrProtocol)
+	return p.Conn.Read(b)
 }
 
 // The types of TLS records (RFC 8446, appendix B.1).

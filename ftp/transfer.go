@@ -82,6 +82,7 @@ func (c *conn) begin(ctx context.Context, j job) reply {
 	go func() {
 		defer cancel(nil)
 		t.done <- c.run(ctx, t, port, private, j)
+		c.bell.ring()
 	}()
 	return none
 }
@@ -95,6 +96,7 @@ func (c *conn) background(ctx context.Context, verb string, work func(ctx contex
 	go func() {
 		defer cancel(nil)
 		t.done <- c.guard(func() reply { return work(ctx, func(n int) { t.moved.Add(int64(n)) }) })
+		c.bell.ring()
 	}()
 	return none
 }

@@ -17,15 +17,17 @@ type Session struct {
 	began    time.Time
 	leave    func()
 
-	done  chan struct{}
+	over  context.Context // done when the session is over
+	close context.CancelFunc
 	mu    sync.Mutex
-	cause error // why done is closed
+	cause error // why it is over
 	info  *Info // set when granted
 }
 
 func newSession(a *Attempt, leave func()) *Session {
+	over, cancel := context.WithCancel(context.Background())
 	return &Session{
-		id: NewID(), attempt: a, channel: Channel{Kind: a.channel.Kind}, began: time.Now(), leave: leave, done: make(chan struct{}),
+		id: NewID(), attempt: a, channel: Channel{Kind: a.channel.Kind}, began: time.Now(), leave: leave, over: over, close: cancel,
 	}
 }
 
@@ -44,7 +46,11 @@ func (s *Session) Peer() Peer { return s.attempt.peer }
 // Done is closed when the session is over: logged out, killed, or its account
 // disabled. The front-end then says goodbye and closes the connection unless it
 // logged the user out itself.
-func (s *Session) Done() <-chan struct{} { return s.done }
+func (s *Session) Done() <-chan struct{} { return s.over.Done() }
+
+// AfterDone calls f in a goroutine of its own once Done is closed, unless stop is
+// called before. It is for whoever cannot wait on a channel.
+func (s *Session) AfterDone(f func()) (stop func() bool) { return context.AfterFunc(s.over, f) }
 
 // Cause says why Done is closed; nil before, and after a plain logout.
 func (s *Session) Cause() error {
@@ -126,14 +132,7 @@ func (s *Session) describe() (Info, bool) {
 	return info, true
 }
 
-func (s *Session) ended() bool {
-	select {
-	case <-s.done:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Session) ended() bool { return s.over.Err() != nil }
 
 // end is idempotent: the first cause stays.
 func (s *Session) end(cause error) {
@@ -143,7 +142,7 @@ func (s *Session) end(cause error) {
 		return
 	}
 	s.cause = cause
-	close(s.done)
+	s.close()
 	s.mu.Unlock()
 	s.attempt.gate.live.remove(s)
 	s.leave()

@@ -23,6 +23,11 @@ const bufferSize = 512
 type Reader struct {
 	br  *bufio.Reader
 	max int
+
+	// The line that is coming: what a deadline interrupted goes on later.
+	line   []byte
+	taken  int
+	telnet telnetState
 }
 
 // NewReader reads from r lines of at most limit bytes, telnet sequences and line
@@ -43,31 +48,32 @@ const (
 // ReadLine returns the next line without its end. Every CR in it is dropped, as
 // are telnet commands; IAC IAC is the byte 255. A line that the peer cut off by
 // closing is not returned: it may be half a command. The error is ErrTooLong or
-// that of the reader below.
+// that of the reader below; after a deadline that passed, the next call goes on
+// with the same line.
 //
 // Bytes of 240 and above at the start of a line are dropped too: they are what is
 // left of a telnet sequence whose IAC travelled as urgent data.
 func (r *Reader) ReadLine() (string, error) {
-	var line []byte
-	var telnet telnetState
-	for taken := 0; ; {
+	for {
 		b, err := r.br.ReadByte()
 		if err != nil {
 			return "", err
 		}
-		if b == '\n' && telnet != inNegotiation && telnet != inNegotiationIAC {
-			return string(line), nil
+		if b == '\n' && r.telnet != inNegotiation && r.telnet != inNegotiationIAC {
+			line := string(r.line)
+			r.line, r.taken, r.telnet = nil, 0, inText // an idle connection holds none
+			return line, nil
 		}
-		if taken++; taken > r.max {
+		if r.taken++; r.taken > r.max {
 			return "", ErrTooLong
 		}
 		var keep bool
-		telnet, keep = telnet.next(b)
+		r.telnet, keep = r.telnet.next(b)
 		switch {
 		case !keep, b == '\r':
-		case len(line) == 0 && b >= telnetSE:
+		case len(r.line) == 0 && b >= telnetSE:
 		default:
-			line = append(line, b)
+			r.line = append(r.line, b)
 		}
 	}
 }

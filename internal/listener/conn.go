@@ -1,6 +1,7 @@
 package listener
 
 import (
+	"context"
 	"net"
 	"sync/atomic"
 )
@@ -11,7 +12,7 @@ import (
 type Conn struct {
 	net.Conn
 	in, out  atomic.Int64
-	draining <-chan struct{}
+	draining context.Context
 	proxied  bool
 }
 
@@ -34,4 +35,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 
 // Draining is closed when the server stops: the connection should say goodbye
 // as soon as nothing is under way on it.
-func (c *Conn) Draining() <-chan struct{} { return c.draining }
+func (c *Conn) Draining() <-chan struct{} { return c.draining.Done() }
+
+// AfterDraining calls f in a goroutine of its own once Draining is closed, unless
+// stop is called before. It is for whoever cannot wait on a channel.
+func (c *Conn) AfterDraining(f func()) (stop func() bool) { return context.AfterFunc(c.draining, f) }

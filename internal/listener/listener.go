@@ -45,7 +45,8 @@ type Server struct {
 	conns     map[*Conn]struct{}
 	awaited   map[*Conn]struct{} // those whose PROXY header is being read
 	wg        sync.WaitGroup
-	drain     chan struct{}
+	drain     context.Context // made with stop when it is asked for
+	stop      context.CancelFunc
 	closed    bool
 }
 
@@ -164,7 +165,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closed {
 		s.closed = true
-		close(s.drainLocked())
+		s.drainLocked()
+		s.stop()
 	}
 	for ln := range s.listeners {
 		_ = ln.Close()
@@ -217,15 +219,16 @@ func (s *Server) draining() bool {
 	return s.closed
 }
 
-func (s *Server) drained() <-chan struct{} {
+// drained is done when the server stops.
+func (s *Server) drained() context.Context {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.drainLocked()
 }
 
-func (s *Server) drainLocked() chan struct{} {
+func (s *Server) drainLocked() context.Context {
 	if s.drain == nil {
-		s.drain = make(chan struct{})
+		s.drain, s.stop = context.WithCancel(context.Background())
 	}
 	return s.drain
 }
