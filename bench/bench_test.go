@@ -22,7 +22,7 @@ func TestRunPrintsEveryRow(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
 	err := run(t.Context(), []string{
-		"-peers=false", "-size=1", "-rounds=1", "-messages=40", "-logins=8", "-accounts=2", "-idle=4",
+		"-peers=none", "-size=1", "-rounds=1", "-messages=40", "-logins=8", "-accounts=2", "-idle=4",
 		"-small=8", "-entries=20", "-uploads=2", "-dir", dir, "-files", dir,
 	}, &out, io.Discard)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestInterruptedRunLeavesNothing(t *testing.T) {
 		}
 		return len(p), nil
 	})
-	err := run(ctx, []string{"-peers=false", "-only=sftp-logins", "-logins=1000000", "-accounts=1", "-dir", dir, "-files", dir}, io.Discard, progress)
+	err := run(ctx, []string{"-peers=none", "-only=sftp-logins", "-logins=1000000", "-accounts=1", "-dir", dir, "-files", dir}, io.Discard, progress)
 	if err == nil || err.Error() != "interrupted" {
 		t.Errorf("run: got %v, want interrupted", err)
 	}

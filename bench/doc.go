@@ -11,7 +11,7 @@
 //
 //	go run ./bench
 //	go run ./bench -size 256 -only sftp,logins
-//	go run ./bench -only ftp-idle,ftps-idle -idle 9000 -peers=false
+//	go run ./bench -only ftp-idle,ftps-idle -idle 9000 -peers=none
 //
 // OpenSSH, Postfix and pyftpdlib are measured where they are installed. vsftpd,
 // Pure-FTPd and ProFTPD exclude each other as packages of Debian: those that are not

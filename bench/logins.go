@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	loginClients = 8
+	loginClients = 32
 	// smallBuffer is enough to log in.
 	smallBuffer = 4 << 10
 	// settleTimeout is how long a server may take to end what was closed.

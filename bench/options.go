@@ -34,7 +34,7 @@ type options struct {
 	idle     int
 	uploads  int
 	rounds   int
-	peers    bool
+	peers    []string // by name, in small letters; or all
 	cipher   string
 	binary   string
 	dir      string
@@ -49,12 +49,21 @@ func (o options) wants(protocol, subject string) bool {
 	})
 }
 
-// wantsPeer tells whether anything is to be measured beside a peer that speaks one
-// of the protocols.
-func (o options) wantsPeer(protocols ...string) bool {
+// The words of -peers that are no names.
+const (
+	allPeers = "all"
+	noPeers  = "none"
+)
+
+// wantsPeer tells whether anything is to be measured beside the peer of that name,
+// which speaks some of the protocols.
+func (o options) wantsPeer(name string, protocols ...string) bool {
+	if !slices.Contains(o.peers, allPeers) && !slices.Contains(o.peers, strings.ToLower(name)) {
+		return false
+	}
 	for _, s := range subjects() {
 		for _, p := range s.parts {
-			if o.peers && !s.alone && slices.Contains(protocols, p.protocol) && o.wants(p.protocol, s.name) {
+			if !s.alone && slices.Contains(protocols, p.protocol) && o.wants(p.protocol, s.name) {
 				return true
 			}
 		}
@@ -107,7 +116,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	var o options
-	var only string
+	var only, peers string
 	names, whole := words()
 	mib := flags.Int64("size", 1024, "`MiB` moved by each transfer, shared by its sessions")
 	flags.IntVar(&o.rounds, "rounds", 3, "times that each row is measured; the median is printed")
@@ -118,7 +127,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.entries, "entries", 20000, "entries of the folder that is listed")
 	flags.IntVar(&o.idle, "idle", 1000, fmt.Sprintf("idle sessions held; by a peer %d at most", maxPeerIdle))
 	flags.IntVar(&o.uploads, "uploads", 200, "uploads held in flight")
-	flags.BoolVar(&o.peers, "peers", true, "measure the peers too")
+	flags.StringVar(&peers, "peers", allPeers, "`names` of the peers to measure too, by comma; all, or none")
 	flags.StringVar(&only, "only", "", "`parts` to measure, by comma (default all): "+strings.Join(whole, ", ")+
 		"; or the first or the last word of several")
 	flags.StringVar(&o.cipher, "cipher", "aes128-gcm@openssh.com", "the SSH `cipher`, the same for both servers")
@@ -136,6 +145,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, fmt.Errorf("unknown argument %q; see -h", flags.Arg(0))
 	}
 	o.size = *mib << 20
+	o.peers = strings.Split(strings.ToLower(peers), ",")
+	for _, name := range o.peers {
+		if known := append(peerNames(), allPeers, noPeers); !slices.Contains(known, name) {
+			return o, fmt.Errorf("unknown peer %q: use %s", name, strings.Join(known, ", "))
+		}
+	}
 	if only != "" {
 		o.only = strings.Split(only, ",")
 	}

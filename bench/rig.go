@@ -124,21 +124,30 @@ type peer struct {
 	start  func() (version string, err error)
 }
 
+// peerNames are the names of all peers, in small letters.
+func peerNames() []string {
+	names := []string{"openssh", "postfix"}
+	for _, s := range ftpServers() {
+		names = append(names, strings.ToLower(s.title))
+	}
+	return names
+}
+
 // startPeers starts those that the wanted subjects have.
 func (b *bench) startPeers(ctx context.Context) error {
 	o := b.options
 	peers := []peer{
-		{"OpenSSH", o.wantsPeer("sftp"), func() (version string, err error) {
+		{"OpenSSH", o.wantsPeer("OpenSSH", "sftp"), func() (version string, err error) {
 			b.openssh, version, err = startOpenSSH(ctx, b)
 			return version, err
 		}},
-		{"Postfix", o.wantsPeer("smtp"), func() (version string, err error) {
+		{"Postfix", o.wantsPeer("Postfix", "smtp"), func() (version string, err error) {
 			b.postfix, version, err = startPostfix(ctx, b)
 			return version, err
 		}},
 	}
 	for _, s := range ftpServers() {
-		peers = append(peers, peer{s.title, o.wantsPeer("ftp", "ftps"), func() (string, error) { return s.start(ctx, b) }})
+		peers = append(peers, peer{s.title, o.wantsPeer(s.title, "ftp", "ftps"), func() (string, error) { return s.start(ctx, b) }})
 	}
 	for _, p := range peers {
 		if !p.wanted {
