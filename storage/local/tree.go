@@ -37,15 +37,16 @@ func (t Tree) Open(user string, ledger storage.Ledger) (*FS, error) {
 		return nil, err
 	}
 	defer base.Close()
-	switch err := base.Mkdir(user, 0o700); {
-	case err == nil:
+	root, err := base.OpenRoot(user)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := base.Mkdir(user, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
+		}
 		if err := syncFolder(base); err != nil {
 			return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
 		}
-	case !errors.Is(err, fs.ErrExist):
-		return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
+		root, err = base.OpenRoot(user)
 	}
-	root, err := base.OpenRoot(user)
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of account %q: %w", user, err)
 	}
