@@ -1,6 +1,7 @@
 package ftp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -117,10 +118,14 @@ func (p *PassivePorts) wait(local netip.Addr, w *passive) (*sharedPort, error) {
 func (p *PassivePorts) join(at netip.AddrPort, w *passive) (*sharedPort, error) {
 	port := p.open[at]
 	if port == nil {
-		ln, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+		// Silence on a data connection has limits of its own; to set up keepalive costs
+		// four system calls for each.
+		settings := net.ListenConfig{KeepAlive: -1}
+		opened, err := settings.Listen(context.Background(), "tcp", at.String())
 		if err != nil {
 			return nil, err
 		}
+		ln := opened.(*net.TCPListener)
 		port = &sharedPort{ports: p, at: ln.Addr().(*net.TCPAddr).AddrPort(), ln: ln, waiting: make(map[netip.Addr]*passive)}
 		if p.open == nil {
 			p.open = make(map[netip.AddrPort]*sharedPort)

@@ -170,7 +170,7 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 	sess := c.sess
 	d := &dataConn{
 		raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall, progress: &t.progress},
-		stall: c.cfg.TransferStall, progress: &t.progress, buffers: &c.srv.buffers,
+		sends: j.sends, stall: c.cfg.TransferStall, progress: &t.progress, srv: c.srv,
 	}
 	defer d.giveBack()
 	defer context.AfterFunc(ctx, d.cut)()
