@@ -29,7 +29,7 @@ const (
 	// bufferSize is that of the buffers through which bytes move that the kernel
 	// cannot move alone. A transfer holds one while it runs, and nothing else that
 	// grows with what it moves.
-	bufferSize = 192 << 10
+	bufferSize = 160 << 10
 	// aheadSize is the part of it that an upload over TLS is read into, and the rest
 	// holds what was decrypted.
 	aheadSize = 64 << 10
