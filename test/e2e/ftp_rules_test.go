@@ -43,18 +43,19 @@ func startRuled(t *testing.T) *gatewaytest.Gateway {
 // where a rule grants it; data stays protected. Where none does it is refused.
 func TestCurlClearsTheControlConnection(t *testing.T) {
 	g := startRuled(t)
+	authority := ca(t, g)
 	path, content := file(t, "batch.dat", 200_000)
 	for _, mode := range []string{"passive", "active"} {
-		must(t, "", "curl", "-sS", "--cacert", ca(t, g), "--ssl-reqd", "--ftp-ssl-ccc-mode", mode, "--user", alice+":"+password,
+		must(t, "", "curl", "-sS", "--cacert", authority, "--ssl-reqd", "--ftp-ssl-ccc-mode", mode, "--user", alice+":"+password,
 			"-T", path, "ftp://localhost:"+g.Port("ftp")+"/"+mode+".dat")
 		same(t, mode, read(t, filepath.Join(g.Dir, "files", alice, mode+".dat")), content)
-		out := must(t, "", "curl", "-sSv", "--cacert", ca(t, g), "--ssl-reqd", "--ftp-ssl-ccc-mode", mode, "--user", alice+":"+password,
+		out := must(t, "", "curl", "-sSv", "--cacert", authority, "--ssl-reqd", "--ftp-ssl-ccc-mode", mode, "--user", alice+":"+password,
 			"-o", filepath.Join(t.TempDir(), "back"), "ftp://localhost:"+g.Port("ftp")+"/"+mode+".dat")
 		if !strings.Contains(out, "> CCC") || !strings.Contains(out, "< 200 Control connection goes on in clear.") {
 			t.Errorf("CCC was not granted:\n%s", out)
 		}
 	}
-	out, _ := client(t, "", "curl", "-sSv", "--cacert", ca(t, g), "--ssl-reqd", "--ftp-ssl-ccc", "--user", "bob:"+password, "ftp://localhost:"+g.Port("ftp")+"/")
+	out, _ := client(t, "", "curl", "-sSv", "--cacert", authority, "--ssl-reqd", "--ftp-ssl-ccc", "--user", "bob:"+password, "ftp://localhost:"+g.Port("ftp")+"/")
 	if !strings.Contains(out, "< 534 ") {
 		t.Errorf("bob's CCC was not refused:\n%s", out)
 	}
