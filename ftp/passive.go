@@ -46,7 +46,7 @@ func (c *conn) listen() (port uint16, err error) {
 		c.log.Warn("no passive port", "err", err)
 		return 0, err
 	}
-	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.close)
+	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.giveBack)
 	c.port = p
 	return p.port.at.Port(), nil
 }
@@ -70,9 +70,14 @@ func (p *passive) open(ctx context.Context, timeout time.Duration) (*net.TCPConn
 }
 
 func (p *passive) close() {
+	p.unused.Stop()
+	p.giveBack()
+}
+
+// giveBack is what the timer calls too, which may be before listen has noted it.
+func (p *passive) giveBack() {
 	p.once.Do(func() {
 		close(p.closed)
-		p.unused.Stop()
 		p.port.leave(p)
 		select {
 		case conn := <-p.came: // came, and was never asked for
