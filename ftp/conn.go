@@ -303,9 +303,11 @@ func (c *conn) finishTransfer(ctx context.Context, r result) {
 	t := c.transfer
 	c.transfer = nil
 	c.lastCommand = time.Now()
-	if t.began.IsZero() {
-		c.lastTransfer = c.lastCommand
-	} else { // only the time that it took: a digest now and then keeps nobody connected
+	switch {
+	case r.refused:
+	case t.began.IsZero():
+		c.lastTransfer, c.port = c.lastCommand, nil
+	default: // only the time that it took: a digest now and then keeps nobody connected
 		c.lastTransfer = c.lastTransfer.Add(c.lastCommand.Sub(t.began))
 	}
 	c.say(r.reply)
