@@ -156,12 +156,11 @@ func (c *conn) dispatch(ctx context.Context, verb, arg string, pipelined bool) r
 	case cmd.arg == required && arg == "", cmd.arg == forbidden && arg != "":
 		return replySyntax
 	}
-	from := c.renameFrom
 	r := cmd.run(c, ctx, arg)
 	if !cmd.keeps {
 		c.rest, c.until = 0, 0
 	}
-	if c.renameFrom == from { // RNTO must follow RNFR at once (RFC 959, section 4.1.3)
+	if verb != "RNFR" { // RNTO must follow it at once (RFC 959, section 4.1.3)
 		c.renameFrom = ""
 	}
 	return r
