@@ -86,3 +86,30 @@ func (c *client) sent(command string) string {
 	c.send(command + "\r\n")
 	return c.reply()
 }
+
+// The fact Perm is what this account may do there, not what the mode says.
+func TestPermFact(t *testing.T) {
+	t.Parallel()
+	f, _ := startLocal(t, ftp.Config{})
+	c := f.dial(t).login()
+	for _, folder := range []string{"in", "out"} {
+		c.do("MKD "+folder, "257 *")
+	}
+	c.stor("STOR out/f", "x", "226 *")
+	c.do("SITE SYMLINK f out/link", "200 *")
+	c.do("OPTS MLST Perm;", "200 *")
+	if got := c.retr("MLSD"); got != "Perm=cdeflmp; in\r\nPerm=cdeflmp; out\r\n" && got != "Perm=cdeflmp; out\r\nPerm=cdeflmp; in\r\n" {
+		t.Errorf("with every right: %q", got)
+	}
+	c.do("MLST out/f", "250-*\n Perm=adfrw; /out/f\n250 End")
+	f.core.Accounts.Allow("alice", permit(t, "/=list,read,delete /in=drop /out=list,read,create,append,rename"))
+	c = f.dial(t).login()
+	c.do("OPTS MLST Perm;", "200 *")
+	for name, want := range map[string]string{"/": "elp", "/in": "ce", "/out": "cel", "/out/f": "afr"} {
+		c.do("MLST "+name, "250-*\n Perm="+want+"; "+name+"\n250 End")
+	}
+	got := c.retr("MLSD out")
+	if !strings.Contains(got, "Perm=afr; f\r\n") || !strings.Contains(got, "Perm=f; link\r\n") {
+		t.Errorf("MLSD: %q", got)
+	}
+}
