@@ -455,7 +455,7 @@ func TestD14Deadlines(t *testing.T) {
 }
 
 // D12: implicit TLS is a property of the connection.
-func TestImplicitTLS(t *testing.T) {
+func TestD12ImplicitTLS(t *testing.T) {
 	t.Parallel()
 	f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t), Implicit: true})
 	f.tree.put(t, "f", "x")
