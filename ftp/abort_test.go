@@ -18,6 +18,7 @@ func aborts() map[string]string {
 	return map[string]string{
 		"plain": "ABOR\r\n", "lower case": "abor\r\n", "telnet": "\xff\xf4\xff\xf2ABOR\r\n", "urgent byte lost": "\xff\xf4\xf2ABOR\r\n",
 		"behind a NOOP": "NOOP\r\nABOR\r\n", "behind what waits": "PWD\r\nABOR\r\n", "twice": "ABOR\r\nABOR\r\n",
+		"behind AUTH": "AUTH TLS\r\nABOR\r\n", "behind CCC": "CCC\r\nABOR\r\n",
 	}
 }
 
@@ -48,6 +49,8 @@ func TestD17AbortWhileWaiting(t *testing.T) {
 					c.expect("226 *")
 				case "behind what waits":
 					c.expect("257 *")
+				case "behind AUTH", "behind CCC":
+					c.expect("503 *")
 				}
 			}
 			c.do("NOOP", "200 *")
@@ -91,6 +94,8 @@ func TestD17AbortWhileCopying(t *testing.T) {
 					c.expect("226 *")
 				case "behind what waits":
 					c.expect("257 *")
+				case "behind AUTH", "behind CCC":
+					c.expect("503 *")
 				}
 				_ = d.Close()
 			}

@@ -115,6 +115,8 @@ type line struct {
 	err  error
 	// pipelined says that bytes followed the line at once.
 	pipelined bool
+	// misplaced is AUTH or CCC in the middle of a transfer: it is refused in its turn.
+	misplaced bool
 }
 
 func newConn(s *Server, lc *listener.Conn, a *session.Attempt) *conn {
@@ -283,7 +285,22 @@ func (c *conn) receive(ctx context.Context, l line) {
 	case l.err == nil && verb == "STAT" && arg == "" && len(c.queue) == 0:
 		c.say(c.status())
 	default:
+		if l.err == nil && changesChannel(verb) {
+			// The reader waits to hear what to read from: until the transfer was over nobody
+			// would hear ABOR, or that the client is gone.
+			l.misplaced = true
+			c.goOn(nil)
+		}
 		c.queue = append(c.queue, l)
+	}
+}
+
+// goOn tells the reader what to read from after AUTH or CCC; nil for the same. It
+// waits for that after every such verb.
+func (c *conn) goOn(next net.Conn) {
+	select {
+	case c.resume <- next:
+	case <-c.deaf:
 	}
 }
 
@@ -341,6 +358,9 @@ func (c *conn) execute(ctx context.Context, l line) {
 	case l.err != nil:
 		c.close(fmt.Errorf("read control connection: %w", l.err))
 		return
+	case l.misplaced:
+		c.say(replySequence)
+		return
 	}
 	verb, arg := parse(l.text)
 	r := c.dispatch(ctx, verb, arg, l.pipelined)
@@ -364,10 +384,7 @@ func (c *conn) execute(ctx context.Context, l line) {
 			next = &pastTLS{Conn: c.accept}
 		}
 		if !c.closed {
-			select { // the reader waits there after every such verb
-			case c.resume <- next:
-			case <-c.deaf:
-			}
+			c.goOn(next)
 		}
 	}
 }
