@@ -229,10 +229,26 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 	return c.stillThere(ctx)
 }
 
+// hearTimeout is how long the reader may take to come to the end of a control
+// connection that is over.
+const hearTimeout = time.Second
+
 // stillThere keeps an upload from being taken as whole when the client died: its
 // connections then end both, and the end of the data alone looks like the end of
-// the file.
+// the file. The reader may not have come to that end yet, or not be able to, with
+// the queue full; then the system knows. Whoever said QUIT may close.
 func (c *conn) stillThere(ctx context.Context) error {
+	if ended(c.accept.Conn) {
+		late := time.NewTimer(hearTimeout)
+		defer late.Stop()
+		select {
+		case <-c.gone:
+		case <-c.deaf:
+		case <-ctx.Done():
+		case <-late.C:
+			return errGone
+		}
+	}
 	select {
 	case <-c.gone:
 		return errGone
