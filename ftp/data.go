@@ -57,7 +57,7 @@ func (d *dataConn) full(err error) error {
 	}
 	_ = d.raw.SetReadDeadline(time.Now().Add(d.stall))
 	var more [1]byte
-	switch n, readErr := d.fill(more[:]); {
+	switch n, readErr := d.Read(more[:]); {
 	case n > 0:
 		return err
 	case readErr == io.EOF:
@@ -152,11 +152,13 @@ func (d *dataConn) Read(p []byte) (int, error) {
 	return n, broken(err)
 }
 
-// fill reads until p is full or there is no more.
+// fill reads until p is full or there is no more. What came counts as moved at
+// once: STAT shows it, and it is written whatever comes next.
 func (d *dataConn) fill(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int
 		m, err = d.Read(p[n:])
+		d.count(m)
 		n += m
 	}
 	return n, err
@@ -253,7 +255,6 @@ func (d *dataConn) receive(dst io.WriterAt, offset int64) error {
 				return fault(err)
 			}
 			offset += int64(n)
-			d.count(n)
 		}
 		if err == io.EOF {
 			return nil
