@@ -19,8 +19,6 @@ const (
 	// drainPause is how long a connection must have been quiet before it is closed
 	// when the server stops: the answer to the last request is still on its way.
 	drainPause = 200 * time.Millisecond
-	// keepaliveMisses is after how many intervals of silence a peer is gone.
-	keepaliveMisses = 3
 	// keepaliveRequest is what OpenSSH asks, too, and answered by everybody, if only
 	// by a refusal (RFC 4254, section 4).
 	keepaliveRequest = "keepalive@openssh.com"
@@ -63,6 +61,7 @@ func (c *conn) serve(ctx context.Context, draining <-chan struct{}) error {
 	c.pace = pace
 	c.start(func() { c.watch(ctx, draining) })
 	c.start(c.globalRequests)
+	c.start(c.announceHostKeys)
 	for nc := range c.t.channels {
 		c.accept(ctx, nc)
 	}
@@ -142,7 +141,7 @@ func (c *conn) watch(ctx context.Context, draining <-chan struct{}) {
 		every := c.server.cfg.Keepalive
 		silent := now.Sub(heard)
 		switch {
-		case silent >= keepaliveMisses*every:
+		case silent >= time.Duration(c.server.cfg.KeepaliveCount)*every:
 			c.cut(session.ErrIdle)
 			return
 		case silent >= every:
@@ -194,10 +193,26 @@ func (c *conn) keepalive(asked chan struct{}) {
 }
 
 // globalRequests answers what is asked of the connection: no forwarding, nothing
-// but keepalives.
+// but keepalives and proofs of host keys.
 func (c *conn) globalRequests() {
+	proofs := 0
 	for r := range c.t.requests {
-		_ = r.Reply(r.Type == keepaliveRequest, nil)
+		switch r.Type {
+		case keepaliveRequest:
+			_ = r.Reply(true, nil)
+		case hostKeysProve:
+			if proofs++; proofs > maxProofs {
+				_ = r.Reply(false, nil)
+				continue
+			}
+			signatures, err := c.proveHostKeys(r.Payload)
+			if err != nil {
+				c.log.Debug("proof of host keys", "err", err)
+			}
+			_ = r.Reply(err == nil, signatures)
+		default:
+			_ = r.Reply(false, nil)
+		}
 	}
 }
 
