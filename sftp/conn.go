@@ -35,7 +35,11 @@ type conn struct {
 
 	pace context.Context // ends when nothing comes or goes any more
 	over chan struct{}   // closed when the connection has ended
-	wg   sync.WaitGroup  // all goroutines of the connection but that of serve
+
+	settling chan chan struct{} // see settle
+	deaf     chan struct{}      // closed when no more global requests come
+
+	wg sync.WaitGroup // all goroutines of the connection but that of serve
 
 	mu       sync.Mutex
 	cause    error // why we ended it
@@ -49,7 +53,7 @@ func newConn(s *Server, w *wire, t transport, sess *session.Session) *conn {
 		server: s, wire: w, t: t, session: sess,
 		log:  s.cfg.Log.With("conn", p.Conn, "proto", p.Protocol, "remote", p.Remote),
 		busy: activity{last: time.Now()},
-		over: make(chan struct{}),
+		over: make(chan struct{}), settling: make(chan chan struct{}), deaf: make(chan struct{}),
 	}
 }
 
@@ -195,15 +199,16 @@ func (c *conn) keepalive(asked chan struct{}) {
 // globalRequests answers what is asked of the connection: no forwarding, nothing
 // but keepalives and proofs of host keys.
 func (c *conn) globalRequests() {
+	defer close(c.deaf)
 	proofs := 0
-	for r := range c.t.requests {
+	answer := func(r *ssh.Request) {
 		switch r.Type {
 		case keepaliveRequest:
 			_ = r.Reply(true, nil)
 		case hostKeysProve:
 			if proofs++; proofs > maxProofs {
 				_ = r.Reply(false, nil)
-				continue
+				return
 			}
 			signatures, err := c.proveHostKeys(r.Payload)
 			if err != nil {
@@ -213,6 +218,36 @@ func (c *conn) globalRequests() {
 		default:
 			_ = r.Reply(false, nil)
 		}
+	}
+	for {
+		select {
+		case r, open := <-c.t.requests:
+			if !open {
+				return
+			}
+			answer(r)
+		case settled := <-c.settling:
+			for len(c.t.requests) > 0 { // nobody else takes them
+				answer(<-c.t.requests)
+			}
+			close(settled)
+		}
+	}
+}
+
+// settle waits until what was asked of the connection before now is answered. A
+// client that runs a short batch leaves when its channel is closed, and would else
+// never come to know the host keys that it asked about.
+func (c *conn) settle() {
+	settled := make(chan struct{})
+	select {
+	case c.settling <- settled:
+	case <-c.deaf:
+		return
+	}
+	select {
+	case <-settled:
+	case <-c.deaf:
 	}
 }
 
