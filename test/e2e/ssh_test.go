@@ -282,3 +282,24 @@ func TestHostKeysTakeOver(t *testing.T) {
 		}
 	}
 }
+
+// Keys are exchanged anew after so many bytes, in the middle of a transfer.
+func TestRekeyAfter(t *testing.T) {
+	t.Parallel()
+	g := gatewaytest.Start(t, gatewaytest.Options{
+		Users:  map[string]string{alice: password},
+		Config: gatewaytest.Config + "sftp { \n rekey_after = \"1MiB\" \n}\n",
+	})
+	path, content := file(t, "up.bin", 8<<20)
+	back := filepath.Join(t.TempDir(), "back.bin")
+	script := filepath.Join(t.TempDir(), "batch")
+	if err := os.WriteFile(script, []byte("put "+path+" r.bin\nget r.bin "+back+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := must(t, "", "sshpass", "-p", password, "sftp", "-vv", "-P", g.Port("sftp"), "-o", "UserKnownHostsFile=/dev/null",
+		"-o", "StrictHostKeyChecking=no", "-o", "PubkeyAuthentication=no", "-o", "BatchMode=no", "-b", script, alice+"@127.0.0.1")
+	same(t, "rekeyed", read(t, back), content)
+	if n := strings.Count(out, "SSH2_MSG_KEXINIT received"); n < 8 {
+		t.Errorf("%d key exchanges for 16 MiB, want one a MiB", n)
+	}
+}
