@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -45,8 +46,8 @@ func TestHostKeysRotate(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		h := openHostKeys(t, dir)
-		var told certs.HostKeySet
-		h.OnChange(func(s certs.HostKeySet) { told = s })
+		var told atomic.Pointer[certs.HostKeySet]
+		h.OnChange(func(s certs.HostKeySet) { told.Store(&s) })
 		old := certs.Fingerprints(h.Set().Serving)
 		if len(h.Set().Next) != 0 {
 			t.Fatalf("next keys from the start: %+v", h.Set())
@@ -66,14 +67,14 @@ func TestHostKeysRotate(t *testing.T) {
 		time.Sleep(overlap - time.Second)
 		synctest.Wait()
 		again := openHostKeys(t, dir) // as a start of the gateway does
-		for _, s := range []certs.HostKeySet{told, again.Set()} {
+		for _, s := range []certs.HostKeySet{*told.Load(), again.Set()} {
 			if !slices.Equal(certs.Fingerprints(s.Serving), old) || !slices.Equal(certs.Fingerprints(s.Next), next) {
 				t.Errorf("before the end of the overlap: %+v", s)
 			}
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		for _, s := range []certs.HostKeySet{told, h.Set(), openHostKeys(t, dir).Set()} {
+		for _, s := range []certs.HostKeySet{*told.Load(), h.Set(), openHostKeys(t, dir).Set()} {
 			if !slices.Equal(certs.Fingerprints(s.Serving), next) || len(s.Next) != 0 || !s.Takeover.IsZero() {
 				t.Errorf("after it: %v, next %v", certs.Fingerprints(s.Serving), certs.Fingerprints(s.Next))
 			}
