@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"golang.org/x/crypto/ssh"
-
 	"gateway/auth"
 	"gateway/certs"
 	"gateway/limits"
@@ -61,9 +59,9 @@ type Service struct {
 	Gate         *session.Gate
 	Node         Node
 	Certificates *certs.Source
-	HostKeys     []ssh.Signer
+	HostKeys     *certs.HostKeys
 	// OpenKeys opens the keys when no gateway runs, for as long as the command does.
-	OpenKeys func(ctx context.Context) (*certs.Source, []ssh.Signer, error)
+	OpenKeys func(ctx context.Context) (*certs.Source, *certs.HostKeys, error)
 }
 
 // Node is the running gateway as the service sees it.
@@ -144,6 +142,9 @@ func methods() map[string]call {
 		"cert.list":  method((*Service).certList),
 		"cert.show":  method((*Service).certShow),
 		"cert.renew": method((*Service).certRenew),
+
+		"hostkey.list":  method((*Service).hostKeyList),
+		"hostkey.renew": method((*Service).hostKeyRenew),
 
 		"audit.read": method((*Service).auditRead),
 	}

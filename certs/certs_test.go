@@ -125,7 +125,7 @@ func TestKeysAreOurs(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "keys")
 	open(t, certs.Config{Dir: dir})
-	if _, err := certs.HostKeys(dir); err != nil {
+	if _, err := serving(dir); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
@@ -145,7 +145,7 @@ func TestKeysAreOurs(t *testing.T) {
 		}
 		_, err := certs.Open(t.Context(), certs.Config{Dir: dir, Log: quiet()})
 		if strings.HasPrefix(e.Name(), "ssh_") {
-			_, err = certs.HostKeys(dir)
+			_, err = serving(dir)
 		}
 		if err == nil || !strings.Contains(err.Error(), "chmod 600 "+name) {
 			t.Errorf("%s with mode 0640: got %v", e.Name(), err)
@@ -157,7 +157,7 @@ func TestKeysAreOurs(t *testing.T) {
 	if err := os.Chmod(dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := certs.HostKeys(dir); err == nil || !strings.Contains(err.Error(), "chmod 700") {
+	if _, err := serving(dir); err == nil || !strings.Contains(err.Error(), "chmod 700") {
 		t.Errorf("folder with mode 0777: got %v", err)
 	}
 }

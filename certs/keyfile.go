@@ -102,6 +102,11 @@ func writeKeyFile(name string, content []byte, replace bool) (err error) {
 	if err != nil {
 		return err
 	}
+	return syncDir(dir)
+}
+
+// syncDir puts the names in dir on stable storage.
+func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

@@ -47,9 +47,11 @@ type Config struct {
 	FTP          ftp.Config
 	Passive      PortRange
 	SFTP         sftp.Config
-	SMTP         smtp.Config
-	Mail         queue.Config
-	Log          Log
+	// HostKeyOverlap is certs.HostKeyConfig.Overlap.
+	HostKeyOverlap time.Duration
+	SMTP           smtp.Config
+	Mail           queue.Config
+	Log            Log
 
 	// ShutdownGrace is how long transfers may go on after the first signal.
 	ShutdownGrace time.Duration
@@ -80,6 +82,9 @@ type Listener struct {
 	// Of FTP only.
 	Resumption    session.Resumption
 	PublicAddress []string // as ftp.ParsePublicAddresses reads them
+
+	// SSHProfile is sftp.Config.Profile, of SFTP only.
+	SSHProfile session.SSHProfile
 
 	// ClientCertificates is off, request or require; ClientCA a file, or "".
 	ClientCertificates string
@@ -241,6 +246,9 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 	}
 	if l.Bandwidth > 0 && l.Protocol != session.FTP && l.Protocol != session.SFTP {
 		d.fault(l.at, "No bandwidth for mail", "Only what ftp and sftp listeners move is limited by bandwidth; leave it out.")
+	}
+	if l.SSHProfile != session.SSHUnset && l.Protocol != session.SFTP {
+		d.fault(l.at, "SSH profile without SSH", "ssh_profile is for an sftp listener; leave it out.")
 	}
 	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
 		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")

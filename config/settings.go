@@ -85,6 +85,7 @@ func (c *Config) listener(_ *decoder, at hcl.Range, name string) (section, error
 		list("proxy_protocol", "network", &l.Proxies, parseProxies, "", "Networks of load balancers. Each connection from there must begin with a PROXY header, version 1 or 2, which tells the client's address; from elsewhere none is believed. See docs/operations.md."),
 		flag("proxy_data", &l.ProxyData, "false", "ftp behind proxy_protocol: the balancer forwards the passive ports too, with a header on each connection."),
 		flag("allow_public", &l.AllowPublic, "false", "metrics: listen on an address that is not loopback. There is no login; whoever reaches it can read it."),
+		parsed("ssh_profile", "compatible | modern", &l.SSHProfile, parseSSHProfile, "compatible", "Of an sftp listener: the SSH algorithms that it offers. compatible has nothing with SHA-1 and works with the clients of today; modern has only mlkem768x25519, curve25519 and AES-GCM. Rules can ask for less, or exempt one device for a while (docs/policy.md)."),
 		size("bandwidth", &l.Bandwidth, "no limit", "Bytes of files that all its connections together may move in a second, in each direction; for ftp and sftp."),
 	}}, nil
 }
@@ -110,6 +111,11 @@ func (c *Config) sftp() section {
 		duration("idle_timeout", &c.SFTP.IdleTimeout, "5m", "Time without a request after which a connection is closed."),
 		count("max_sessions", &c.SFTP.MaxSessions, 100, "10", "SSH channels that one connection may have open."),
 		text("banner", &c.SFTP.Banner, "", "Text shown before login."),
+		duration("keepalive", &c.SFTP.Keepalive, "60s", "Silence after which a client is asked whether it is there."),
+		count("keepalive_count", &c.SFTP.KeepaliveCount, 1000, "3", "After how many times keepalive of silence it is cut off."),
+		parsed("rekey_after", "size", &c.SFTP.RekeyAfter, parseRekey, "64GiB with AES, else 1GiB", "Bytes in one direction after which new keys are exchanged; at least 64KiB. Clients may do it earlier, also by time."),
+		flag("chacha20", &c.SFTP.ChaCha20, "false", "Offer chacha20-poly1305 although the processor has AES; OpenSSH then takes it, at several times the cost. Without AES it is always offered."),
+		duration("host_key_overlap", &c.HostKeyOverlap, "720h", "How long new host keys (gateway cert renew --host-keys) are announced before they take over."),
 	}}
 }
 
@@ -198,6 +204,8 @@ func (c *Config) limits() section {
 		count("connections_per_source", &l.MaxPerSource, 1000000, "64", "Connections at once of one source: an IPv4 address, or the /64 of an IPv6 address."),
 		count("unauthenticated", &l.MaxUnauthenticated, 1000000, "512", "Connections at once on which nobody has logged in yet."),
 		count("unauthenticated_per_source", &l.MaxUnauthenticatedPerSource, 1000000, "32", "The same, of one source."),
+		count("early_drop_from", &l.DropFrom, 1000000, "half of unauthenticated", "From how many of the unauthenticated on a new one is refused at random, unless somebody has logged in from its source."),
+		count("early_drop_percent", &l.DropPercent, 100, "30", "How many of a hundred are refused then. It rises to all at unauthenticated."),
 		count("sessions_per_user", &l.MaxSessionsPerUser, 1000000, "100", "Sessions at once of one account, over all protocols."),
 		count("attempts_per_connection", &c.Gate.MaxAttempts, 100, "6", "Wrong proofs on one connection before it is closed."),
 		count("guesses", &l.MaxGuesses, 100000, "10", "Failed logins of one account, from places where its owner never logged in, within guess_window. Further ones from such places are refused unchecked. The same wrong password again is not a further guess."),
@@ -242,6 +250,30 @@ func parseHostname(s string) (string, error) {
 	}
 	return strings.ToLower(s), nil
 }
+
+// parseSSHProfile takes what a listener may offer to everybody.
+func parseSSHProfile(s string) (session.SSHProfile, error) {
+	switch p, err := session.ParseSSHProfile(s); {
+	case err != nil:
+		return p, fmt.Errorf("%q is not one of: compatible, modern", s)
+	case p == session.SSHLegacy:
+		return p, fmt.Errorf("legacy algorithms are granted to one device for a while, by an exempt in the policy; a listener takes compatible or modern")
+	default:
+		return p, nil
+	}
+}
+
+// parseRekey takes a size that leaves time for something else than key exchanges.
+func parseRekey(s string) (int64, error) {
+	n, err := ParseSize(s)
+	if err == nil && n < minRekey {
+		err = fmt.Errorf("%q is less than 64KiB", s)
+	}
+	return n, err
+}
+
+// minRekey is the least that sftp.Config.RekeyAfter takes.
+const minRekey = 64 << 10
 
 // parseProxies takes a network, but not all of one family.
 func parseProxies(s string) (netip.Prefix, error) {

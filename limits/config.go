@@ -20,6 +20,13 @@ type Config struct {
 	// MaxUnauthenticated is how many connections there may be at once on which
 	// nobody has logged in yet. Zero means 512.
 	MaxUnauthenticated int
+	// DropFrom is from how many of those on a new connection is refused at random, so
+	// that in a flood some still come in. Sources from which somebody logged in, and
+	// Trusted ones, are spared. Zero means half of MaxUnauthenticated.
+	DropFrom int
+	// DropPercent is how many of a hundred are refused at DropFrom; it rises to all at
+	// MaxUnauthenticated. Zero means 30.
+	DropPercent int
 	// MaxUnauthenticatedPerSource is how many of those one source may have. Zero
 	// means 32.
 	MaxUnauthenticatedPerSource int
@@ -63,6 +70,7 @@ const (
 	defaultMaxPerSource                = 64
 	defaultMaxUnauthenticated          = 512
 	defaultMaxUnauthenticatedPerSource = 32
+	defaultDropPercent                 = 30
 	defaultMaxSessionsPerUser          = 100
 	defaultMaxGuesses                  = 10
 	defaultGuessWindow                 = 15 * time.Minute
@@ -85,6 +93,8 @@ func (c Config) Validate() error {
 		{"MaxPerSource", c.MaxPerSource},
 		{"MaxUnauthenticated", c.MaxUnauthenticated},
 		{"MaxUnauthenticatedPerSource", c.MaxUnauthenticatedPerSource},
+		{"DropFrom", c.DropFrom},
+		{"DropPercent", c.DropPercent},
 		{"MaxSessionsPerUser", c.MaxSessionsPerUser},
 		{"MaxGuesses", c.MaxGuesses},
 	} {
@@ -109,6 +119,13 @@ func (c Config) Validate() error {
 	if d.PenaltyMax < d.PenaltyThreshold {
 		errs = append(errs, fmt.Errorf("PenaltyMax (%v) is less than PenaltyThreshold (%v): nobody could ever be banned",
 			d.PenaltyMax, d.PenaltyThreshold))
+	}
+	if d.DropPercent > 100 {
+		errs = append(errs, fmt.Errorf("DropPercent is %d: want at most 100", d.DropPercent))
+	}
+	if d.DropFrom > d.MaxUnauthenticated {
+		errs = append(errs, fmt.Errorf("DropFrom (%d) is more than MaxUnauthenticated (%d), at which all are refused",
+			d.DropFrom, d.MaxUnauthenticated))
 	}
 	if len(c.Trusted) > maxTrusted {
 		errs = append(errs, fmt.Errorf("%d trusted networks: at most %d", len(c.Trusted), maxTrusted))
@@ -136,6 +153,8 @@ func (c Config) withDefaults() Config {
 	orInt(&c.MaxPerSource, defaultMaxPerSource)
 	orInt(&c.MaxUnauthenticated, defaultMaxUnauthenticated)
 	orInt(&c.MaxUnauthenticatedPerSource, defaultMaxUnauthenticatedPerSource)
+	orInt(&c.DropFrom, (c.MaxUnauthenticated+1)/2)
+	orInt(&c.DropPercent, defaultDropPercent)
 	orInt(&c.MaxSessionsPerUser, defaultMaxSessionsPerUser)
 	orInt(&c.MaxGuesses, defaultMaxGuesses)
 	orTime(&c.GuessWindow, defaultGuessWindow)

@@ -3,6 +3,7 @@ package limits
 import (
 	"fmt"
 	"hash/maphash"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 type Limits struct {
 	cfg  Config
 	seed maphash.Seed // keys the hashes of names
+	roll func() int   // a random number below 100
 
 	mu              sync.Mutex
 	connections     int
@@ -37,6 +39,7 @@ var (
 	errConnections     = tooMany("connections")
 	errPerSource       = tooMany("connections from this source")
 	errUnauthenticated = tooMany("connections without a login")
+	errDropped         = tooMany("connections without a login, so that some are refused at random")
 	errWaiting         = tooMany("connections without a login from this source")
 	errSessions        = tooMany("sessions of this account")
 	errGuesses         = tooMany("failed logins on this account")
@@ -53,7 +56,7 @@ func New(cfg Config) (*Limits, error) {
 	}
 	cfg = cfg.withDefaults()
 	l := &Limits{
-		cfg: cfg, seed: maphash.MakeSeed(),
+		cfg: cfg, seed: maphash.MakeSeed(), roll: func() int { return rand.IntN(100) },
 		sources:   make(map[netip.Prefix]sourceCount),
 		sessions:  make(map[string]int),
 		penalties: newPenalties(cfg),
@@ -95,11 +98,25 @@ func (l *Limits) Admit(p session.Peer) (session.Admission, error) {
 		return nil, errPerSource
 	case !trusted && count.unauthenticated >= l.cfg.MaxUnauthenticatedPerSource:
 		return nil, errWaiting
+	case !trusted && l.drop() && !l.guesses.knownSource(source, now):
+		return nil, errDropped
 	}
 	l.connections++
 	l.unauthenticated++
 	l.sources[source] = sourceCount{count.connections + 1, count.unauthenticated + 1}
 	return &admission{limits: l, source: source}, nil
+}
+
+// drop decides by chance whether a connection is refused although there is room, as
+// OpenSSH's MaxStartups does: the more likely the less room there is. It is called
+// with the lock held.
+func (l *Limits) drop() bool {
+	over := l.unauthenticated - l.cfg.DropFrom
+	if over < 0 {
+		return false
+	}
+	percent := l.cfg.DropPercent + (100-l.cfg.DropPercent)*over/(l.cfg.MaxUnauthenticated-l.cfg.DropFrom)
+	return l.roll() < percent
 }
 
 // admission is one connection that is counted.

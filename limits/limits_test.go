@@ -52,7 +52,7 @@ func refused(t *testing.T, err error, what string, ban bool) {
 
 func TestAdmit(t *testing.T) {
 	t.Parallel()
-	l := mustNew(t, Config{MaxConnections: 5, MaxPerSource: 3, MaxUnauthenticated: 4, MaxUnauthenticatedPerSource: 2})
+	l := mustNew(t, Config{MaxConnections: 5, MaxPerSource: 3, MaxUnauthenticated: 4, DropFrom: 4, MaxUnauthenticatedPerSource: 2})
 	a1 := mustAdmit(t, l, "192.0.2.1")
 	a2 := mustAdmit(t, l, "::ffff:192.0.2.1")
 	_, err := l.Admit(peer("192.0.2.1"))
@@ -81,7 +81,7 @@ func TestAdmit(t *testing.T) {
 
 func TestUnauthenticatedInAll(t *testing.T) {
 	t.Parallel()
-	l := mustNew(t, Config{MaxUnauthenticated: 2})
+	l := mustNew(t, Config{MaxUnauthenticated: 2, DropFrom: 2})
 	a := mustAdmit(t, l, "192.0.2.1")
 	mustAdmit(t, l, "192.0.2.2")
 	_, err := l.Admit(peer("192.0.2.3"))

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"gateway/session"
+
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
@@ -188,8 +190,10 @@ func (d *decoder) require(b *hclsyntax.Block) {
 		s.name = b.Labels[0]
 	}
 	before := len(d.diags)
-	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, "reply"), func(a *hclsyntax.Attribute) {
+	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, "reply"), func(a *hclsyntax.Attribute) {
 		switch a.Name {
+		case attrSSHProfile:
+			s.ssh.Demanded = d.sshProfile(a, session.SSHModern, session.SSHCompatible)
 		case attrResumption:
 			s.data.Demanded = d.resumption(a)
 		case "reply":
@@ -210,7 +214,7 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			d.fault(inner.TypeRange, "Unknown block", "A require has no block %q.%s", inner.Type, suggest(inner.Type, []string{"when"}))
 		}
 	}
-	if s.cond.empty() && !s.aboutData() && len(d.diags) == before {
+	if s.cond.empty() && !s.settles() && len(d.diags) == before {
 		d.fault(b.DefRange(), "Require without a requirement",
 			"Say what must hold, such as channel = \"encrypted\". What stands in \"when\" says only for whom.")
 	}
@@ -257,9 +261,11 @@ func (d *decoder) exempt(b *hclsyntax.Block) {
 	if d.labels(b, "requirement", "name") {
 		s.name, s.own = b.Labels[0], b.Labels[1]
 	}
-	known := append(conditionNames(), "until", "owner", "because")
+	known := append(conditionNames(), attrSSHProfile, "until", "owner", "because")
 	d.attributes("An exempt", b.Body, known, func(a *hclsyntax.Attribute) {
 		switch a.Name {
+		case attrSSHProfile:
+			s.ssh.Granted = d.sshProfile(a, session.SSHCompatible, session.SSHLegacy)
 		case "until":
 			s.until, s.untilText, _ = d.date(a)
 		case "owner":
@@ -300,6 +306,7 @@ func (d *decoder) resolve() {
 			d.fault(e.at, "Unknown requirement", "There is no require %q to be exempted from.%s", e.name, suggest(e.name, names))
 		}
 	}
+	d.resolveSSH()
 }
 
 // namedListeners lists the listeners that conditions name.

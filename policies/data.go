@@ -95,7 +95,7 @@ func stricter(a, b session.Resumption) session.Resumption {
 	return min(a, b)
 }
 
-// says is what a statement says of the connections after the login, in words;
+// says is what a statement says of connections beyond the login, in words;
 // nothing if it says nothing.
 func (s *statement) says() []string {
 	var out []string
@@ -108,6 +108,12 @@ func (s *statement) says() []string {
 	}
 	if words := clearWords(s.data); len(words) > 0 {
 		out = append(out, "grants "+strings.Join(words, ", "))
+	}
+	if s.ssh.Demanded != session.SSHUnset {
+		out = append(out, "demands "+attrSSHProfile+" "+s.ssh.Demanded.String())
+	}
+	if s.ssh.Granted != session.SSHUnset {
+		out = append(out, "grants "+attrSSHProfile+" "+s.ssh.Granted.String())
 	}
 	return out
 }

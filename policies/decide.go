@@ -65,7 +65,7 @@ func (p *Policy) connect(matched *bits, now time.Time) session.Verdict {
 		}
 		return session.Verdict{Rule: q.rule, Reason: q.reason, Hint: q.reply}
 	}
-	return session.Verdict{Allowed: true}
+	return session.Verdict{Allowed: true, SSH: p.ssh(matched, now)}
 }
 
 // clear refuses a clear channel over which nobody can be let in although
@@ -146,7 +146,7 @@ func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
 func (s *statement) applies(matched *bits) bool { return s.when == nil || matched.has(s.when.id) }
 
 // fails reports whether a requirement applies and does not hold. One that is about
-// data connections only holds always: it refuses no login.
+// data connections or SSH algorithms only holds always: it refuses no login.
 func (p *Policy) fails(q *statement, matched *bits) bool {
 	return !matched.has(q.cond.id) && q.applies(matched)
 }

@@ -52,6 +52,25 @@
 // The verdict carries them as session.DataRules, at PhaseVerified and when it
 // allows; what they make of a listener is session.DataRules.Resumption.
 //
+// # Algorithms of SSH
+//
+// A require may take ssh_profile, "modern" or "compatible": at most that list of
+// algorithms is offered. An exempt from it may take "compatible" or "legacy", which
+// is offered in its place:
+//
+//	require "ssh algorithms" { ssh_profile = "compatible" }
+//	exempt "ssh algorithms" "scanner-7" {
+//	  from        = "10.20.3.4"
+//	  until       = "2027-06-30"
+//	  ssh_profile = "legacy"
+//	  owner       = "facilities@example.com"
+//	  because     = "MFP firmware, replacement ordered"
+//	}
+//
+// It is settled before the key exchange, when nothing is known but the peer, so that
+// neither when nor exempt may look at more. The verdict at PhaseConnect carries it as
+// session.SSHRules. It is no condition and changes nothing of who is let in.
+//
 // # Phases
 //
 // At PhaseConnect only requirements are judged that look at nothing but the peer

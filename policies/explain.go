@@ -36,6 +36,9 @@ type Explanation struct {
 	Reply  string        `json:"reply,omitempty"`
 	// Data is what holds for the data connections of FTP over TLS that is allowed.
 	Data *DataFinding `json:"data,omitempty"`
+	// SSHProfile is which algorithms SFTP that is allowed is offered, by what the
+	// listener offers by itself.
+	SSHProfile map[string]string `json:"ssh_profile,omitempty"`
 	// Statements are all allows, requires and exempts in the order of the file.
 	Statements []Finding `json:"statements"`
 	// AllowedIf are the smallest changes of the request that would be allowed:
@@ -75,6 +78,11 @@ func (p *Policy) Explain(r session.Request) Explanation {
 		e.Verdict = verdictAllow
 		if phase == session.PhaseVerified && r.Protocol == session.FTP && r.Channel == session.TLS {
 			e.Data = newDataFinding(verdict.Data)
+		}
+		if r.Protocol == session.SFTP {
+			r.Phase = session.PhaseConnect
+			e.SSHProfile = sshFinding(p.Decide(r).SSH)
+			r.Phase = e.Request.Phase
 		}
 	case verdict.Insecure:
 		e.Verdict = verdictInsecure
@@ -119,10 +127,10 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 			return Finding{Result: resultNoMatch, Why: unmet}
 		case s.expired(r.Time):
 			return Finding{Result: resultExpired, Why: []string{"held until " + s.untilText}}
-		case len(s.requirement.outside(r)) > 0 || len(s.requirement.cond.unmet(r)) == 0 && !s.requirement.aboutData():
+		case len(s.requirement.outside(r)) > 0 || len(s.requirement.cond.unmet(r)) == 0 && !s.requirement.settles():
 			return Finding{Result: resultNotNeeded}
 		}
-		return Finding{Result: resultMatches, Why: []string{"until " + s.untilText, "owner " + s.owner, s.because}}
+		return Finding{Result: resultMatches, Why: slices.Concat(s.says(), []string{"until " + s.untilText, "owner " + s.owner, s.because})}
 	default:
 		if len(unmet) > 0 {
 			return Finding{Result: resultNoMatch, Why: unmet}
@@ -188,6 +196,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	if e.Data != nil {
 		lines := e.Data.lines()
 		fmt.Fprintf(&b, "data     %s\n", strings.Join(lines, "\n         "))
+	}
+	if e.SSHProfile != nil {
+		fmt.Fprintf(&b, "ssh      %s\n", sshLine(e.SSHProfile))
 	}
 	fmt.Fprintf(&b, "policy   %s\n\n", e.Policy)
 	for _, f := range e.Statements {

@@ -44,6 +44,7 @@ func (p *Policy) lint(now time.Time) []Warning {
 		}
 	}
 	p.lintData(warn)
+	p.lintSSH(warn)
 	for _, a := range p.allows {
 		if !p.possible(a) {
 			warn(a, "allow %q can never let anybody in: its conditions exclude each other or a requirement", a.name)
@@ -105,6 +106,9 @@ func (s *statement) needed() bool {
 		return false
 	}
 	if q.aboutData() && s.cond.overFTPS() && q.when.overFTPS() {
+		return true
+	}
+	if q.aboutSSH() && s.cond.overSSH() && q.when.overSSH() {
 		return true
 	}
 	return slices.ContainsFunc(ways(), func(w way) bool {

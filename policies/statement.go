@@ -36,6 +36,8 @@ type statement struct {
 	// data is what an allow grants and a require demands for the connections after
 	// the login.
 	data session.DataRules
+	// ssh is what a require demands and an exempt grants for the key exchange of SSH.
+	ssh session.SSHRules
 
 	// of an exempt
 	until          time.Time // the first moment at which it no longer holds

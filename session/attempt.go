@@ -17,6 +17,7 @@ type Attempt struct {
 	peer      Peer
 	policy    Policy
 	admission Admission
+	ssh       SSHRules
 	started   time.Time
 
 	channel  Channel
@@ -38,6 +39,9 @@ const maxRefusedClaims = 16
 
 // Peer returns who is connected.
 func (a *Attempt) Peer() Peer { return a.peer }
+
+// SSH returns what the rules say of the connection's SSH algorithms.
+func (a *Attempt) SSH() SSHRules { return a.ssh }
 
 // Channel returns the protection that the connection has.
 func (a *Attempt) Channel() Channel { return a.channel }

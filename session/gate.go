@@ -153,7 +153,7 @@ func (g *Gate) Connect(ctx context.Context, p Peer) (*Attempt, error) {
 		g.append(e)
 		return nil, &Refusal{Kind: ErrDenied, Hint: verdict.Hint}
 	}
-	a.admission = admission
+	a.admission, a.ssh = admission, verdict.SSH
 	return a, nil
 }
 

@@ -75,6 +75,8 @@ type Channel struct {
 	SSHKex     string `json:"ssh_kex,omitempty"`
 	SSHCipher  string `json:"ssh_cipher,omitempty"`
 	SSHMAC     string `json:"ssh_mac,omitempty"`
+	// SSHProfile is the word of the SSHProfile that was offered.
+	SSHProfile string `json:"ssh_profile,omitempty"`
 }
 
 // TLSChannel describes a TLS connection whose handshake is complete.

@@ -55,6 +55,8 @@ type Verdict struct {
 	Hint string
 	// Data is what holds for the session, of a verdict in PhaseVerified that allows.
 	Data DataRules
+	// SSH is what holds for the key exchange, of a verdict in PhaseConnect that allows.
+	SSH SSHRules
 }
 
 // Policy decides. Decide is a pure function of its Request. Hash identifies the

@@ -55,6 +55,7 @@ func (c *conn) subsystem(ctx context.Context, ch ssh.Channel) {
 	f.panicked, f.pace = c.panicked, c.pace
 	f.linkFirst = strings.HasPrefix(string(c.t.ClientVersion()), "SSH-2.0-WinSCP_")
 	f.serve()
+	c.settle()
 	exit(ch, 0)
 }
 

@@ -19,8 +19,6 @@ const (
 	// drainPause is how long a connection must have been quiet before it is closed
 	// when the server stops: the answer to the last request is still on its way.
 	drainPause = 200 * time.Millisecond
-	// keepaliveMisses is after how many intervals of silence a peer is gone.
-	keepaliveMisses = 3
 	// keepaliveRequest is what OpenSSH asks, too, and answered by everybody, if only
 	// by a refusal (RFC 4254, section 4).
 	keepaliveRequest = "keepalive@openssh.com"
@@ -37,7 +35,11 @@ type conn struct {
 
 	pace context.Context // ends when nothing comes or goes any more
 	over chan struct{}   // closed when the connection has ended
-	wg   sync.WaitGroup  // all goroutines of the connection but that of serve
+
+	settling chan chan struct{} // see settle
+	deaf     chan struct{}      // closed when no more global requests come
+
+	wg sync.WaitGroup // all goroutines of the connection but that of serve
 
 	mu       sync.Mutex
 	cause    error // why we ended it
@@ -51,7 +53,7 @@ func newConn(s *Server, w *wire, t transport, sess *session.Session) *conn {
 		server: s, wire: w, t: t, session: sess,
 		log:  s.cfg.Log.With("conn", p.Conn, "proto", p.Protocol, "remote", p.Remote),
 		busy: activity{last: time.Now()},
-		over: make(chan struct{}),
+		over: make(chan struct{}), settling: make(chan chan struct{}), deaf: make(chan struct{}),
 	}
 }
 
@@ -63,6 +65,7 @@ func (c *conn) serve(ctx context.Context, draining <-chan struct{}) error {
 	c.pace = pace
 	c.start(func() { c.watch(ctx, draining) })
 	c.start(c.globalRequests)
+	c.start(c.announceHostKeys)
 	for nc := range c.t.channels {
 		c.accept(ctx, nc)
 	}
@@ -142,7 +145,7 @@ func (c *conn) watch(ctx context.Context, draining <-chan struct{}) {
 		every := c.server.cfg.Keepalive
 		silent := now.Sub(heard)
 		switch {
-		case silent >= keepaliveMisses*every:
+		case silent >= time.Duration(c.server.cfg.KeepaliveCount)*every:
 			c.cut(session.ErrIdle)
 			return
 		case silent >= every:
@@ -194,10 +197,57 @@ func (c *conn) keepalive(asked chan struct{}) {
 }
 
 // globalRequests answers what is asked of the connection: no forwarding, nothing
-// but keepalives.
+// but keepalives and proofs of host keys.
 func (c *conn) globalRequests() {
-	for r := range c.t.requests {
-		_ = r.Reply(r.Type == keepaliveRequest, nil)
+	defer close(c.deaf)
+	proofs := 0
+	answer := func(r *ssh.Request) {
+		switch r.Type {
+		case keepaliveRequest:
+			_ = r.Reply(true, nil)
+		case hostKeysProve:
+			if proofs++; proofs > maxProofs {
+				_ = r.Reply(false, nil)
+				return
+			}
+			signatures, err := c.proveHostKeys(r.Payload)
+			if err != nil {
+				c.log.Debug("proof of host keys", "err", err)
+			}
+			_ = r.Reply(err == nil, signatures)
+		default:
+			_ = r.Reply(false, nil)
+		}
+	}
+	for {
+		select {
+		case r, open := <-c.t.requests:
+			if !open {
+				return
+			}
+			answer(r)
+		case settled := <-c.settling:
+			for len(c.t.requests) > 0 { // nobody else takes them
+				answer(<-c.t.requests)
+			}
+			close(settled)
+		}
+	}
+}
+
+// settle waits until what was asked of the connection before now is answered. A
+// client that runs a short batch leaves when its channel is closed, and would else
+// never come to know the host keys that it asked about.
+func (c *conn) settle() {
+	settled := make(chan struct{})
+	select {
+	case c.settling <- settled:
+	case <-c.deaf:
+		return
+	}
+	select {
+	case <-settled:
+	case <-c.deaf:
 	}
 }
 

@@ -227,6 +227,9 @@ func TestKeepalive(t *testing.T) {
 		f := startOn(t, ln, nil, func(c *Config) { c.IdleTimeout = 24 * time.Hour })
 		conn, requests := f.logIn(t, ln.dial(t))
 		began := time.Now()
+		if told := <-requests; told.Type != hostKeysAnnounce || told.WantReply {
+			t.Errorf("told %q", told.Type)
+		}
 		const answered = 20
 		for i := range answered {
 			asked := <-requests
@@ -243,7 +246,7 @@ func TestKeepalive(t *testing.T) {
 			}
 		}()
 		_ = conn.Wait()
-		if took, want := time.Since(began), (answered+keepaliveMisses)*defaultKeepalive; took != want {
+		if took, want := time.Since(began), (answered+defaultKeepalives)*defaultKeepalive; took != want {
 			t.Errorf("cut off after %v, want %v", took, want)
 		}
 		if e := f.connection(t); e.Reason != session.ErrIdle.Error() {

@@ -101,11 +101,10 @@ func (l *login) run(ctx context.Context) (transport, error) {
 
 // config is the library's configuration for this one connection.
 func (l *login) config() *ssh.ServerConfig {
+	offer := l.server.offer(l.attempt.SSH())
 	config := &ssh.ServerConfig{
-		Config: ssh.Config{
-			KeyExchanges: keyExchanges(), Ciphers: ciphers(processorHasAES()), MACs: macs(),
-		},
-		PublicKeyAuthAlgorithms: userKeyAlgorithms(),
+		Config:                  offer.config(l.server.cfg.RekeyAfter),
+		PublicKeyAuthAlgorithms: offer.userKeys,
 		// The Gate counts what was wrong; the library would count keys that were only
 		// asked for, of which an agent may hold many. It stops at 128 requests anyway.
 		MaxAuthTries:              -1,
@@ -116,7 +115,7 @@ func (l *login) config() *ssh.ServerConfig {
 	if banner := l.server.cfg.Banner; banner != "" {
 		config.BannerCallback = func(ssh.ConnMetadata) string { return banner }
 	}
-	for _, k := range *l.server.keys.Load() {
+	for _, k := range offer.signers {
 		config.AddHostKey(k)
 	}
 	// What may be offered depends on the channel that there will be when it is
@@ -155,6 +154,7 @@ func (l *login) callbacks(methods []session.Method) ssh.ServerAuthCallbacks {
 func (l *login) exchanged(before ssh.ServerPreAuthConn) {
 	l.before = before
 	channel := session.Channel{Kind: session.SSH, Version: "SSH-2.0"}
+	channel.SSHProfile = l.attempt.SSH().Profile(l.server.cfg.Profile).String()
 	if c, ok := before.(ssh.AlgorithmsConnMetadata); ok {
 		algorithms := c.Algorithms()
 		channel.SSHKex = algorithms.KeyExchange

@@ -32,8 +32,21 @@ type Config struct {
 	// with a PROXY header that says who the client is. Nobody else's header is believed.
 	Proxies []netip.Prefix
 	// HostKeys prove the server to its clients: at most one each of ed25519, ecdsa
-	// of one curve, and rsa of 2048 bits or more.
+	// of one curve, and rsa of 2048 bits or more; one of ed25519 or rsa is needed. Which
+	// signatures an rsa key makes is up to the profile.
 	HostKeys []ssh.Signer
+	// NextHostKeys will take their place. Clients are told of them, so that those who
+	// listen know them by then; nobody is shown them yet.
+	NextHostKeys []ssh.Signer
+	// Profile is what is offered where the rules say nothing else: SSHModern or
+	// SSHCompatible. Zero means SSHCompatible.
+	Profile session.SSHProfile
+	// ChaCha20 offers chacha20-poly1305 also where the processor has AES. OpenSSH's
+	// client then takes it, at several times the cost.
+	ChaCha20 bool
+	// RekeyAfter is how many bytes may cross in one direction under the same keys.
+	// Zero means the cipher's own bound: 64 GiB with AES, else 1 GiB.
+	RekeyAfter int64
 	// LoginGrace is the time from accept within which a client must have logged in.
 	// Zero means 30s.
 	LoginGrace time.Duration
@@ -41,8 +54,11 @@ type Config struct {
 	// none is under way. Zero means 5m.
 	IdleTimeout time.Duration
 	// Keepalive is how long a client may send nothing at all before it is asked
-	// whether it is there; after three times as long it is cut off. Zero means 60s.
+	// whether it is there. Zero means 60s.
 	Keepalive time.Duration
+	// KeepaliveCount is after how many times Keepalive of silence it is cut off. Zero
+	// means 3.
+	KeepaliveCount int
 	// MaxSessions is how many session channels one connection may have open at once.
 	// Zero means 10.
 	MaxSessions int
@@ -60,8 +76,12 @@ const (
 	defaultLoginGrace    = 30 * time.Second
 	defaultIdleTimeout   = 5 * time.Minute
 	defaultKeepalive     = time.Minute
+	defaultKeepalives    = 3
 	defaultMaxSessions   = 10
 	defaultServerVersion = "SSH-2.0-Gateway"
+	// minRekeyAfter bounds how often keys are exchanged, which costs the server more
+	// than the client.
+	minRekeyAfter = 64 << 10
 	// maxServerVersion leaves room for CR LF within the 255 bytes of RFC 4253,
 	// section 4.2.
 	maxServerVersion = 253
@@ -72,7 +92,7 @@ type Server struct {
 	cfg  Config
 	base listener.Server
 	pool *buffers
-	keys atomic.Pointer[[]ssh.Signer]
+	keys atomic.Pointer[hostKeys]
 	err  error // what is wrong with cfg; Serve returns it
 }
 
@@ -82,6 +102,8 @@ func New(cfg Config) *Server {
 	cfg.LoginGrace = cmp.Or(cfg.LoginGrace, defaultLoginGrace)
 	cfg.IdleTimeout = cmp.Or(cfg.IdleTimeout, defaultIdleTimeout)
 	cfg.Keepalive = cmp.Or(cfg.Keepalive, defaultKeepalive)
+	cfg.KeepaliveCount = cmp.Or(cfg.KeepaliveCount, defaultKeepalives)
+	cfg.Profile = cmp.Or(cfg.Profile, session.SSHCompatible)
 	cfg.MaxSessions = cmp.Or(cfg.MaxSessions, defaultMaxSessions)
 	cfg.ServerVersion = cmp.Or(cfg.ServerVersion, defaultServerVersion)
 	cfg.Log = cmp.Or(cfg.Log, slog.Default())
@@ -90,7 +112,7 @@ func New(cfg Config) *Server {
 		Gate: cfg.Gate, Name: cfg.Name, Protocol: session.SFTP, Proxies: cfg.Proxies,
 		Refuse: refuse, Handle: s.handle, Log: cfg.Log,
 	}
-	s.err = errors.Join(cfg.validate(), s.SetHostKeys(cfg.HostKeys))
+	s.err = errors.Join(cfg.validate(), s.SetHostKeys(cfg.HostKeys, cfg.NextHostKeys))
 	return s
 }
 
@@ -110,6 +132,15 @@ func (cfg *Config) validate() error {
 	if cfg.MaxSessions < 0 {
 		errs = append(errs, fmt.Errorf("max sessions %d is negative", cfg.MaxSessions))
 	}
+	if cfg.KeepaliveCount < 0 {
+		errs = append(errs, fmt.Errorf("keepalive count %d is negative", cfg.KeepaliveCount))
+	}
+	if cfg.Profile != session.SSHModern && cfg.Profile != session.SSHCompatible {
+		errs = append(errs, fmt.Errorf("profile %q: want modern or compatible; others are for exemptions", cfg.Profile))
+	}
+	if cfg.RekeyAfter != 0 && cfg.RekeyAfter < minRekeyAfter {
+		errs = append(errs, fmt.Errorf("rekey after %d bytes: want at least %d", cfg.RekeyAfter, minRekeyAfter))
+	}
 	v := cfg.ServerVersion
 	if !strings.HasPrefix(v, "SSH-2.0-") || len(v) > maxServerVersion || strings.ContainsFunc(v, notVersion) {
 		errs = append(errs, fmt.Errorf("server version %q: want SSH-2.0- and printable ASCII, at most %d bytes", v, maxServerVersion))
@@ -118,17 +149,6 @@ func (cfg *Config) validate() error {
 }
 
 func notVersion(r rune) bool { return r < ' ' || r > '~' }
-
-// SetHostKeys puts other host keys in force for the connections that come from
-// now on. On error the old ones stay. It may be called at any time.
-func (s *Server) SetHostKeys(keys []ssh.Signer) error {
-	usable, err := usableHostKeys(keys)
-	if err != nil {
-		return err
-	}
-	s.keys.Store(&usable)
-	return nil
-}
 
 // Serve accepts on ln until Shutdown, ctx is done, or ln fails for good. It
 // closes ln. After Shutdown it returns listener.ErrServerClosed.

@@ -11,8 +11,12 @@ import (
 
 const (
 	// flushTimeout is how long the peer may take for what is written at once, at most
-	// blockSize: one that takes longer does not read.
+	// blockSize: one that takes longer, and less than leastProgress of it, does not
+	// read.
 	flushTimeout = 2 * time.Minute
+	// leastProgress is the least number of bytes that a peer must take in each
+	// flushTimeout, about 64 a second.
+	leastProgress = 8 << 10
 	// closeTimeout is how long Close waits for the peer to take what was written.
 	closeTimeout = time.Second
 )
@@ -112,12 +116,9 @@ func (w *wire) flush() {
 	for w.err == nil && w.waiting.len() > 0 {
 		out := w.waiting
 		w.waiting = outgoing{}
-		if !w.closed {
-			_ = w.Conn.SetWriteDeadline(time.Now().Add(flushTimeout))
-		}
 		w.changed.Broadcast()
+		err := w.send(out.bytes())
 		w.mu.Unlock()
-		_, err := w.Conn.Write(out.bytes())
 		out.release(w.pool)
 		if err != nil {
 			w.lost.Store(true)
@@ -133,6 +134,23 @@ func (w *wire) flush() {
 	w.waiting = outgoing{}
 	w.flushing = false
 	w.changed.Broadcast()
+}
+
+// send writes p as long as the peer takes enough of it. It is called with the lock
+// held, and gives it away while it writes.
+func (w *wire) send(p []byte) error {
+	for {
+		if !w.closed {
+			_ = w.Conn.SetWriteDeadline(time.Now().Add(flushTimeout))
+		}
+		w.mu.Unlock()
+		n, err := w.Conn.Write(p)
+		w.mu.Lock()
+		if w.closed || n < leastProgress || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		p = p[n:]
+	}
 }
 
 // Close sends what was written, if the peer takes it within closeTimeout, and

@@ -86,6 +86,44 @@ func TestWireStalls(t *testing.T) {
 	})
 }
 
+// A peer that reads a byte a second is cut off; one that reads slowly, but reads, is
+// not.
+func TestWireAsksForProgress(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name   string
+		rate   int // bytes a second
+		stalls bool
+	}{{"a byte a second", 1, true}, {"not quite enough", 60, true}, {"as slow as may be", 80, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			w := newWire(theirs, newBuffers())
+			const sent = 40 << 10
+			if _, err := w.Write(make([]byte, sent)); err != nil {
+				t.Fatal(err)
+			}
+			got, began := 0, time.Now()
+			for got < sent {
+				n, err := io.ReadFull(ours, make([]byte, min(tc.rate, sent-got)))
+				got += n
+				if err != nil {
+					break
+				}
+				time.Sleep(time.Second)
+			}
+			synctest.Wait()
+			if w.stalled.Load() != tc.stalls || !tc.stalls && got != sent {
+				t.Errorf("%s: stalled %v with %d bytes read", tc.name, w.stalled.Load(), got)
+			}
+			if took := time.Since(began); tc.stalls && took > flushTimeout+2*time.Second {
+				t.Errorf("%s: cut off after %v, want %v", tc.name, took, flushTimeout)
+			}
+			_ = w.Close()
+			_ = ours.Close()
+		})
+	}
+}
+
 // Close waits closeTimeout for the peer, however often it is called, and cut
 // does not wait.
 func TestWireCloseIsBounded(t *testing.T) {
@@ -126,6 +164,12 @@ func TestWireCloseIsBounded(t *testing.T) {
 // although it answers keepalives, and is cut off.
 func TestClientThatNeverReads(t *testing.T) {
 	t.Parallel()
+	t.Run("at all", func(t *testing.T) { t.Parallel(); neverReads(t, false) })
+	t.Run("but a byte a second", func(t *testing.T) { t.Parallel(); neverReads(t, true) })
+}
+
+// neverReads asks for much and reads nothing, or a byte a second.
+func neverReads(t *testing.T, drips bool) {
 	synctest.Test(t, func(t *testing.T) {
 		ln := newPipes()
 		f := startOn(t, ln, nil, nil)
@@ -147,7 +191,20 @@ func TestClientThatNeverReads(t *testing.T) {
 		l.send(t, send(1, 3))
 		l.answer(t)
 		handle := l.open(t, "big", 1)
-		// Nobody reads ch any more, so that its window is never widened.
+		// What is read of ch from now on is too little for its window to be widened.
+		over := make(chan struct{})
+		go func() {
+			for drips {
+				select {
+				case <-time.After(time.Second):
+				case <-over:
+					return
+				}
+				if _, err := l.out.ReadByte(); err != nil {
+					return
+				}
+			}
+		}()
 		var ask []byte
 		for i := range 100_000 {
 			ask = append(ask, send(5, i, handle, int64(i%256)*benchBlock, benchBlock)...)
@@ -155,6 +212,7 @@ func TestClientThatNeverReads(t *testing.T) {
 		failed := make(chan error)
 		go func() { _, err := ch.Write(ask); failed <- err }()
 		_ = conn.Wait()
+		close(over)
 		if took := time.Since(began); took != defaultIdleTimeout {
 			t.Errorf("cut off after %v, want %v", took, defaultIdleTimeout)
 		}

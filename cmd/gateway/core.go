@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"path/filepath"
 
-	"golang.org/x/crypto/ssh"
-
 	"gateway/admin"
 	"gateway/audit"
 	"gateway/auth"
@@ -119,14 +117,14 @@ func (c *core) rules() rules { return rules{c.cfg} }
 
 // openKeys opens certificates and SSH host keys, and makes those that are
 // missing. The caller closes the certificates.
-func (c *core) openKeys(ctx context.Context) (*certs.Source, []ssh.Signer, error) {
+func (c *core) openKeys(ctx context.Context) (*certs.Source, *certs.HostKeys, error) {
 	cfg := c.cfg.Certificates
 	cfg.Hostname, cfg.Dir, cfg.Log = c.cfg.Hostname, filepath.Join(c.cfg.State, "keys"), c.log
 	source, err := certs.Open(ctx, cfg)
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the certificates: %w", err)
 	}
-	keys, err := certs.HostKeys(cfg.Dir)
+	keys, err := certs.OpenHostKeys(certs.HostKeyConfig{Dir: cfg.Dir, Overlap: c.cfg.HostKeyOverlap, Log: c.log})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("open the SSH host keys: %w", err), source.Close())
 	}

@@ -199,7 +199,7 @@ func (d *demo) key() (string, error) {
 func (d *demo) files() error {
 	var known strings.Builder
 	addr := d.addr(session.SFTP, config.TLSNone)
-	for _, key := range d.node.hostKeys {
+	for _, key := range d.node.hostKeys.Set().Serving {
 		fmt.Fprintf(&known, "[127.0.0.1]:%s %s", port(addr), ssh.MarshalAuthorizedKey(key.PublicKey()))
 	}
 	for name, content := range map[string][]byte{

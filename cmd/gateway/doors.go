@@ -108,8 +108,10 @@ func (n *node) frontend(l config.Listener) (frontend, error) {
 		return ftp.New(cfg), nil
 	case session.SFTP:
 		cfg := n.cfg.SFTP
-		cfg.Gate, cfg.Name, cfg.Files, cfg.HostKeys, cfg.Log = n.gate, l.Name, n.files(l), n.hostKeys, n.log
-		cfg.Proxies = l.Proxies
+		keys := n.hostKeys.Set()
+		cfg.Gate, cfg.Name, cfg.Files, cfg.Log = n.gate, l.Name, n.files(l), n.log
+		cfg.HostKeys, cfg.NextHostKeys = keys.Serving, keys.Next
+		cfg.Proxies, cfg.Profile = l.Proxies, l.SSHProfile
 		return sftp.New(cfg), nil
 	case config.Metrics:
 		return n.metrics.Server(n.log), nil

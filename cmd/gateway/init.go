@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gateway/certs"
 	"gateway/policies"
 )
 
@@ -48,7 +49,8 @@ func (c *cli) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "init", Short: "Write a configuration and a policy to start from",
 		Long: `Write gateway.hcl (this node) and policy.hcl (the rules) into a folder, and make
-the folders for files and state. What exists is kept, so init may be run again.`,
+the folders for files and state, with SSH host keys. What exists is kept, so init may
+be run again.`,
 		Example: `  gateway init --dir /etc/gateway --hostname files.example.com --ports standard
   gateway init --dir ./try --ports high`,
 		Args: usageArgs(cobra.NoArgs),
@@ -125,6 +127,16 @@ func initialise(dir, hostname string, p ports) ([]written, error) {
 			return nil, err
 		}
 		made = append(made, written{Path: path, Made: fresh})
+		if !fresh || f.name != "gateway.hcl" {
+			continue
+		}
+		// A configuration that was there may keep its state elsewhere.
+		keys := filepath.Join(dir, "state", "keys")
+		_, err = os.Stat(keys)
+		if _, err := certs.OpenHostKeys(certs.HostKeyConfig{Dir: keys}); err != nil {
+			return nil, fmt.Errorf("make the SSH host keys: %w", err)
+		}
+		made = append(made, written{Path: keys + "/", Made: errors.Is(err, fs.ErrNotExist)})
 	}
 	return made, nil
 }

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"gateway/admin"
 	"gateway/certs"
 	"gateway/config"
@@ -19,6 +17,7 @@ import (
 	"gateway/metrics"
 	"gateway/policies"
 	"gateway/session"
+	"gateway/sftp"
 	"gateway/storage"
 	"gateway/storage/local"
 	"gateway/transfer"
@@ -30,7 +29,7 @@ type node struct {
 	gate     *session.Gate
 	metrics  *metrics.Metrics
 	certs    *certs.Source
-	hostKeys []ssh.Signer
+	hostKeys *certs.HostKeys
 	tree     local.Tree
 	shares   *transfer.Shares
 	doors    []door
@@ -112,11 +111,13 @@ func (n *node) serve(ctx, cut context.Context) error {
 	if err := n.Use(ctx, n.policy); err != nil {
 		return err
 	}
+	n.hostKeys.OnChange(n.useHostKeys)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
 	service := n.service(n)
 	for name, task := range map[string]func(context.Context) error{
-		"certificates": func(ctx context.Context) error { n.certs.Run(ctx); return nil }, "queue": n.queue.Run, "storage": n.sweep,
+		"certificates": func(ctx context.Context) error { n.certs.Run(ctx); return nil },
+		"host keys":    func(ctx context.Context) error { n.hostKeys.Run(ctx.Done()); return nil }, "queue": n.queue.Run, "storage": n.sweep,
 		"control": func(ctx context.Context) error { return service.Serve(ctx, n.control) },
 	} {
 		n.background.Go(func() {
@@ -143,6 +144,17 @@ func (n *node) serve(ctx, cut context.Context) error {
 	n.drain(cut)
 	serving.Wait()
 	return err
+}
+
+// useHostKeys puts host keys in force on every listener that has them.
+func (n *node) useHostKeys(keys certs.HostKeySet) {
+	for _, d := range n.doors {
+		if s, ok := d.front.(*sftp.Server); ok {
+			if err := s.SetHostKeys(keys.Serving, keys.Next); err != nil {
+				n.log.Error("host keys not in force", "listener", d.Name, "err", err)
+			}
+		}
+	}
 }
 
 // sweepInterval is how often the leftovers of interrupted uploads are looked for.
