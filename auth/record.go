@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"gateway/auth/hashes"
@@ -31,7 +32,9 @@ type Info struct {
 type record struct {
 	id   int64
 	info Info
-	keys map[keyID]bool
+	keys map[keyID]options
+	// authorities sign certificates for the account.
+	authorities []authority
 	// access is what the account may do, with what its groups add.
 	access session.Access
 
@@ -127,7 +130,7 @@ func (l *loader) each(query string, scan func(dest func(...any) error) error) er
 
 func (l *loader) accounts() error {
 	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth FROM accounts a`, func(dest func(...any) error) error {
-		r := &record{keys: make(map[keyID]bool)}
+		r := &record{keys: make(map[keyID]options)}
 		r.info.Groups, r.info.Addresses, r.info.Keys = []string{}, []string{}, []Key{} // [] in JSON, not null
 		r.info.Permissions = []session.PathRule{}
 		var created, changed int64
@@ -170,17 +173,30 @@ func (l *loader) addresses() error {
 }
 
 func (l *loader) keys() error {
-	return l.each(`SELECT k.account, k.algorithm, k.fingerprint, k.comment, k.blob, k.added FROM accounts a JOIN account_keys k ON k.account = a.id`, func(dest func(...any) error) error {
+	return l.each(`SELECT k.account, k.algorithm, k.fingerprint, k.comment, k.blob, k.added, k.options FROM accounts a JOIN account_keys k ON k.account = a.id`, func(dest func(...any) error) error {
 		var id, added int64
 		var k Key
 		var blob []byte
-		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added); err != nil {
+		var text string
+		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added, &text); err != nil {
 			return err
 		}
 		k.blob, k.Added = string(blob), fromMicros(added)
 		r := l.found[id]
+		var err error
+		if text != "" {
+			k.options, k.Options, err = parseOptions(strings.Split(text, "\n"), k.Algorithm)
+		}
+		if err != nil {
+			// Written by a gateway that knew more: the key opens nothing, and is shown.
+			k.Options = strings.Split(text, "\n")
+		} else {
+			r.keys[k.id()] = k.options
+			if k.options.authority {
+				r.authorities = append(r.authorities, authority{key: k.id(), options: k.options})
+			}
+		}
 		r.info.Keys = append(r.info.Keys, k)
-		r.keys[k.id()] = true
 		return nil
 	})
 }

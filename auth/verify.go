@@ -25,12 +25,12 @@ func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, er
 
 // Knows implements session.Authenticator. No key of a disabled account would be
 // accepted.
-func (a *Accounts) Knows(ctx context.Context, user string, key session.Key) (bool, error) {
+func (a *Accounts) Knows(ctx context.Context, source netip.Addr, user string, key session.Key) (session.KeyAnswer, error) {
 	r, err := a.find(ctx, user)
-	if r == nil || err != nil {
-		return false, err
+	if r == nil || err != nil || r.info.Disabled {
+		return session.KeyAnswer{}, err
 	}
-	return !r.info.Disabled && r.keys[idOf(key)], nil
+	return r.accepts(key, source, time.Now()), nil
 }
 
 // Verify implements session.Authenticator. Whether the account is disabled is
@@ -38,7 +38,7 @@ func (a *Accounts) Knows(ctx context.Context, user string, key session.Key) (boo
 func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Credential) (again bool, err error) {
 	switch c.Method {
 	case session.MethodPublicKey:
-		return false, a.verifyKey(ctx, c)
+		return false, a.verifyKey(ctx, source, c)
 	case session.MethodPassword, session.MethodKeyboardInteractive:
 		return a.verifyPassword(ctx, source, c)
 	default:
@@ -47,12 +47,12 @@ func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Cred
 }
 
 // verifyKey checks whose key it is; the front-end has checked the signature.
-func (a *Accounts) verifyKey(ctx context.Context, c session.Credential) error {
+func (a *Accounts) verifyKey(ctx context.Context, source netip.Addr, c session.Credential) error {
 	r, err := a.find(ctx, c.User)
 	if err != nil {
 		return err
 	}
-	if r == nil || !r.keys[idOf(c.Key)] {
+	if r == nil || !r.accepts(c.Key, source, time.Now()).Known {
 		return session.ErrDenied
 	}
 	return nil

@@ -104,16 +104,16 @@ func (a *Attempt) Methods() []Method {
 // Knows answers an SSH key query: would this key be accepted if it were proven?
 // Nothing is recorded, since nothing was proven. When it cannot be said now the
 // answer is no.
-func (a *Attempt) Knows(ctx context.Context, user string, key Key) bool {
+func (a *Attempt) Knows(ctx context.Context, user string, key Key) KeyAnswer {
 	if a.gate.cfg.Limiter.Guess(a.peer, user, MethodPublicKey) != nil {
-		return false
+		return KeyAnswer{}
 	}
-	known, err := a.gate.cfg.Auth.Knows(ctx, user, key)
+	answer, err := a.gate.cfg.Auth.Knows(ctx, a.peer.Remote.Addr(), user, key)
 	if err != nil {
 		a.gate.cfg.Log.Error("key query", "conn", a.peer.Conn, "err", err)
-		return false
+		return KeyAnswer{}
 	}
-	return known
+	return answer
 }
 
 // Offer is one proof. It returns a Session when it was enough, *MoreError when

@@ -32,6 +32,15 @@ type Key struct {
 	Fingerprint string
 }
 
+// KeyAnswer is what is said of a key before its proof. The zero value is no.
+type KeyAnswer struct {
+	Known bool
+	// NoTouch says that a security key need not have been touched to sign.
+	NoTouch bool
+	// Why says, for the record alone, what is wrong with a key of the account.
+	Why string
+}
+
 // KeyX509 is the Algorithm of a certificate's key.
 const KeyX509 = "x509"
 

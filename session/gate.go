@@ -24,8 +24,9 @@ type Authenticator interface {
 	// says that the same proof was checked a while ago, with the same result: a
 	// device that retries, not one more guess.
 	Verify(ctx context.Context, source netip.Addr, c Credential) (again bool, err error)
-	// Knows reports whether key would be accepted for user, before any proof.
-	Knows(ctx context.Context, user string, key Key) (bool, error)
+	// Knows tells whether key would be accepted for user from source, before any
+	// proof.
+	Knows(ctx context.Context, source netip.Addr, user string, key Key) (KeyAnswer, error)
 }
 
 // Limiter counts what peers do and says when it is too much. Its refusals are

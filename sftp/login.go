@@ -19,6 +19,9 @@ const (
 	maxUser = 256
 	// maxReason is the longest text of a failure that goes into the record.
 	maxReason = 300
+	// noTouchRequired is what the library looks for before it demands that a
+	// security key was touched.
+	noTouchRequired = "no-touch-required"
 	// prompt is the one question of keyboard-interactive, with the echo off.
 	prompt = "Password: "
 )
@@ -193,14 +196,21 @@ func (l *login) keyboardInteractive(m ssh.ConnMetadata, challenge ssh.KeyboardIn
 // publicKey answers whether a key would do. It is also called for keys that are
 // only asked about (RFC 4252, section 7), so that it proves and records nothing.
 func (l *login) publicKey(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-	if _, certificate := key.(*ssh.Certificate); certificate || shortRSA(key) != nil {
+	if shortRSA(key) != nil {
 		return nil, errLogin
 	}
-	if !l.attempt.Knows(l.ctx, user(m), wireKey(key)) {
+	answer := l.attempt.Knows(l.ctx, user(m), wireKey(key))
+	if !answer.Known {
 		l.strange = strange{user: user(m), key: ssh.FingerprintSHA256(key), keys: l.strange.keys + 1}
+		if answer.Why != "" {
+			l.strange.key += " (" + clip(answer.Why) + ")"
+		}
 		return nil, errLogin
 	}
 	l.known = user(m)
+	if answer.NoTouch {
+		return &ssh.Permissions{Extensions: map[string]string{noTouchRequired: ""}}, nil
+	}
 	return nil, nil
 }
 

@@ -178,7 +178,7 @@ func showUser(w io.Writer, u admin.User) {
 		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
 	showAllowance(w, u.Allowance, "what its groups permit, or everything")
 	for _, k := range u.Keys {
-		fmt.Fprintf(w, "key        %s %s %s\n", k.Algorithm, k.Fingerprint, k.Comment)
+		fmt.Fprintf(w, "key        %s\n", strings.Join(append([]string{k.Algorithm, k.Fingerprint, k.Comment}, k.Options...), " "))
 	}
 }
 
@@ -239,7 +239,11 @@ func (c *cli) keyCommand() *cobra.Command {
 		Use: "add NAME FILE", Short: "Add the SSH keys of a file like authorized_keys, or those of PEM certificates",
 		Long: `Add the public keys of a file: SSH keys in the format of authorized_keys, or the
 certificates (PEM) that a client shows in TLS. Of a certificate it is the key that
-counts: one that is renewed for the same key needs no change here.`,
+counts: one that is renewed for the same key needs no change here.
+
+Of the options of authorized_keys, from="...", expiry-time="...", no-touch-required,
+cert-authority and principals="..." are honoured; restrict and the like hold anyway;
+all others are refused by name.`,
 		Example: "  gateway user key add alice ~/.ssh/id_ed25519.pub\n  gateway user key add alice alice.crt", Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			content, err := readSmall(args[1], c.stdin)
@@ -263,9 +267,9 @@ counts: one that is renewed for the same key needs no change here.`,
 				}
 				var rows [][]string
 				for _, k := range user.Keys {
-					rows = append(rows, []string{k.Fingerprint, k.Algorithm, k.Added.Format("2006-01-02"), k.Comment})
+					rows = append(rows, []string{k.Fingerprint, k.Algorithm, k.Added.Format("2006-01-02"), k.Comment, strings.Join(k.Options, ",")})
 				}
-				table(w, []string{"FINGERPRINT", "TYPE", "ADDED", "COMMENT"}, rows)
+				table(w, []string{"FINGERPRINT", "TYPE", "ADDED", "COMMENT", "OPTIONS"}, rows)
 			})
 		},
 	}

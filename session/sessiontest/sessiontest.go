@@ -116,11 +116,11 @@ func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential)
 }
 
 // Knows implements session.Authenticator.
-func (a *Accounts) Knows(_ context.Context, user string, key session.Key) (bool, error) {
+func (a *Accounts) Knows(_ context.Context, _ netip.Addr, user string, key session.Key) (session.KeyAnswer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.accounts[user]
-	return acc.key != "" && acc.key == key.Blob, a.fault
+	return session.KeyAnswer{Known: acc.key != "" && acc.key == key.Blob}, a.fault
 }
 
 // Rules is a Policy made of a function; nil allows everything.

@@ -146,3 +146,49 @@ func TestSSHGivesNoShell(t *testing.T) {
 		}
 	}
 }
+
+// A certificate lets in whom it names, where its authority is the account's.
+func TestOpenSSHCertificate(t *testing.T) {
+	g := start(t)
+	dir := t.TempDir()
+	for _, name := range []string{"ca", "user"} {
+		must(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name))
+	}
+	key := filepath.Join(dir, "user")
+	login := func() int {
+		_, status := client(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", key, "-b", "/dev/null", alice+"@127.0.0.1")...)
+		return status
+	}
+	sign := func(more ...string) {
+		must(t, "", "ssh-keygen", append([]string{"-q", "-s", filepath.Join(dir, "ca"), "-I", "test", "-V", "-1m:+1h"}, append(more, key+".pub")...)...)
+	}
+	sign("-n", alice)
+	if login() == 0 {
+		t.Error("let in by an authority that nobody knows")
+	}
+	g.CLI("cert-authority "+string(read(t, filepath.Join(dir, "ca.pub"))), "user", "key", "add", alice, "-")
+	for _, tt := range []struct {
+		name string
+		args []string
+		want bool
+	}{
+		{"hers", []string{"-n", alice}, true},
+		{"hers, from here", []string{"-n", alice, "-O", "source-address=127.0.0.0/8"}, true},
+		{"hers, from elsewhere", []string{"-n", alice, "-O", "source-address=10.0.0.0/8"}, false},
+		{"with a command", []string{"-n", alice, "-O", "force-command=x"}, false},
+		{"another's", []string{"-n", "bob"}, false},
+		{"nobody's", nil, false},
+	} {
+		sign(tt.args...)
+		if got := login() == 0; got != tt.want {
+			t.Errorf("%s: let in %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	found := false
+	for _, e := range events(t, g, "--event", "login", "--outcome", "refused") {
+		found = found || strings.Contains(e.Reason, "certificate refused: none of its principals")
+	}
+	if !found {
+		t.Error("the record does not say why a certificate was refused")
+	}
+}
