@@ -117,6 +117,8 @@ func methods() map[string]call {
 		"user.remove":         method((*Service).userRemove),
 		"user.key.add":        method((*Service).keyAdd),
 		"user.key.remove":     method((*Service).keyRemove),
+		"user.totp.add":       method((*Service).totpAdd),
+		"user.totp.remove":    method((*Service).totpRemove),
 		"user.address.add":    method((*Service).addressAdd),
 		"user.address.remove": method((*Service).addressRemove),
 

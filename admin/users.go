@@ -206,3 +206,20 @@ func (s *Service) addressRemove(ctx context.Context, in NameValue) (User, error)
 		return s.Accounts.RemoveAddress(ctx, in.Name, in.Value)
 	})
 }
+
+// totpAdd returns the secret, which the record never holds.
+func (s *Service) totpAdd(ctx context.Context, in NameValue) (auth.TOTP, error) {
+	var made auth.TOTP
+	_, err := s.change(ctx, verbAdd, "one-time codes of "+in.Name, func() (auth.Change, error) {
+		totp, c, err := s.Accounts.AddTOTP(ctx, in.Name, in.Value)
+		made = totp
+		return c, err
+	})
+	return made, err
+}
+
+func (s *Service) totpRemove(ctx context.Context, in Name) (User, error) {
+	return s.change(ctx, session.Remove, "one-time codes of "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.RemoveTOTP(ctx, in.Name)
+	})
+}

@@ -59,6 +59,7 @@ type Accounts struct {
 	hashing    sync.Mutex // one new password at a time: they are outside of the budget
 
 	flights flights
+	codes   wrongCodes
 }
 
 // Open reads the accounts from db, which must stay open for as long as they are

@@ -25,6 +25,8 @@ type Info struct {
 	Changed   time.Time `json:"changed"` // the last change of anything here
 	// PasswordChanged is when the password was set; zero if there is none.
 	PasswordChanged time.Time `json:"password_changed,omitzero"`
+	// TOTPAdded is when its secret for one-time codes was made; zero if there is none.
+	TOTPAdded time.Time `json:"totp_added,omitzero"`
 }
 
 // record is one account as it is held in memory. It is never changed: a change
@@ -42,6 +44,7 @@ type record struct {
 	// whenever it is set, even to the same.
 	password int64
 	hash     hashes.Hash
+	totp     []byte // the secret of its one-time codes, nil if there is none
 	// unreadable is why the stored hash cannot be used.
 	unreadable error
 }
@@ -89,7 +92,7 @@ func load(ctx context.Context, tx *sql.Tx, where string, args ...any) (map[strin
 		do   func() error
 	}{
 		{"accounts", l.accounts}, {"groups", l.groups}, {"addresses", l.addresses}, {"keys", l.keys}, {"passwords", l.passwords},
-		{"permissions", l.permissions},
+		{"permissions", l.permissions}, {"one-time codes", l.totp},
 	} {
 		if err := step.do(); err != nil {
 			return nil, fmt.Errorf("read %s: %w", step.what, err)
@@ -211,6 +214,19 @@ func (l *loader) permissions() error {
 		r := l.found[id]
 		r.info.Permissions = append(r.info.Permissions, readRule(path, words))
 		sortRules(r.info.Permissions)
+		return nil
+	})
+}
+
+func (l *loader) totp() error {
+	return l.each(`SELECT t.account, t.secret, t.added FROM accounts a JOIN account_totp t ON t.account = a.id`, func(dest func(...any) error) error {
+		var id, added int64
+		var secret []byte
+		if err := dest(&id, &secret, &added); err != nil {
+			return err
+		}
+		r := l.found[id]
+		r.totp, r.info.TOTPAdded = secret, fromMicros(added)
 		return nil
 	})
 }

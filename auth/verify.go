@@ -41,6 +41,8 @@ func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Cred
 		return false, a.verifyKey(ctx, source, c)
 	case session.MethodPassword, session.MethodKeyboardInteractive:
 		return a.verifyPassword(ctx, source, c)
+	case session.MethodCode:
+		return false, a.verifyCode(ctx, c)
 	default:
 		return false, session.ErrDenied
 	}

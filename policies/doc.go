@@ -52,6 +52,19 @@
 // The verdict carries them as session.DataRules, at PhaseVerified and when it
 // allows; what they make of a listener is session.DataRules.Resumption.
 //
+// # Proofs
+//
+// A require may take factors, the sets of proofs of which a login must show one:
+//
+//	require "two factors" {
+//	  factors = ["publickey+password", "password+code"]
+//	  when { group = "admins" }
+//	}
+//
+// It is no condition: it refuses nobody at PhaseNamed, and says in Verdict.Lacking
+// what is not enough. At PhaseVerified a Request that has proven too little is
+// refused. Of several that apply, each must be met.
+//
 // # Phases
 //
 // At PhaseConnect only requirements are judged that look at nothing but the peer

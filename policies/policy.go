@@ -42,6 +42,7 @@ type Policy struct {
 
 	allows, requires, exempts []*statement // each by name
 	grants, demands           []*statement // the allows and requires about data connections
+	factorRules               []*statement // the requires that want several proofs
 	networks                  []network    // by name
 	listeners                 []string     // that are named, or Options.Listeners
 	warnings                  []Warning
@@ -121,6 +122,7 @@ func (d *decoder) policy(src []byte) *Policy {
 		p.listeners = d.namedListeners()
 	}
 	p.grants, p.demands = sayingData(p.allows), sayingData(p.requires)
+	p.factorRules = askingFactors(p.requires)
 	p.tables = compile(p.allows, p.requires, p.exempts)
 	return p
 }

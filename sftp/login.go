@@ -22,8 +22,10 @@ const (
 	// noTouchRequired is what the library looks for before it demands that a
 	// security key was touched.
 	noTouchRequired = "no-touch-required"
-	// prompt is the one question of keyboard-interactive, with the echo off.
-	prompt = "Password: "
+	// The questions of keyboard-interactive, with the echo off: one at a time, the
+	// second only where a code is what is missing.
+	prompt     = "Password: "
+	codePrompt = "Verification code: "
 )
 
 var (
@@ -151,6 +153,10 @@ func (l *login) callbacks(methods []session.Method) ssh.ServerAuthCallbacks {
 	if slices.Contains(methods, session.MethodKeyboardInteractive) {
 		c.KeyboardInteractiveCallback = l.keyboardInteractive
 	}
+	if slices.Contains(methods, session.MethodCode) {
+		// Where a password would do as well, it has a method of its own.
+		c.KeyboardInteractiveCallback = l.code
+	}
 	return c
 }
 
@@ -183,14 +189,31 @@ func (l *login) password(m ssh.ConnMetadata, password []byte) (*ssh.Permissions,
 // keyboardInteractive asks for the password (RFC 4256, section 3.2), whether or
 // not the name exists.
 func (l *login) keyboardInteractive(m ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	answers, err := challenge("", "", []string{prompt}, []bool{false})
+	answer, err := askFor(challenge, prompt)
 	if err != nil {
 		return nil, err
 	}
-	if len(answers) != 1 {
-		return nil, errLogin
+	return nil, l.offer(session.KeyboardInteractive(user(m), answer))
+}
+
+// code asks for a one-time code. It is offered only after another proof.
+func (l *login) code(m ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	answer, err := askFor(challenge, codePrompt)
+	if err != nil {
+		return nil, err
 	}
-	return nil, l.offer(session.KeyboardInteractive(user(m), answers[0]))
+	return nil, l.offer(session.Code(user(m), answer))
+}
+
+func askFor(challenge ssh.KeyboardInteractiveChallenge, question string) (string, error) {
+	answers, err := challenge("", "", []string{question}, []bool{false})
+	if err != nil {
+		return "", err
+	}
+	if len(answers) != 1 {
+		return "", errLogin
+	}
+	return answers[0], nil
 }
 
 // publicKey answers whether a key would do. It is also called for keys that are

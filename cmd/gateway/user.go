@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"gateway/admin"
+	"gateway/auth"
 )
 
 func (c *cli) userCommand() *cobra.Command {
@@ -20,7 +21,7 @@ func (c *cli) userCommand() *cobra.Command {
 		c.userAct("disable", "Refuse the account's logins and end its sessions", "disabled"),
 		c.userAct("enable", "Accept the account's logins again", "enabled"),
 		c.userAct("remove", "Remove the account; its files stay", "removed"),
-		c.keyCommand(), c.addressCommand())
+		c.keyCommand(), c.totpCommand(), c.addressCommand())
 }
 
 func (c *cli) userAdd() *cobra.Command {
@@ -174,6 +175,9 @@ func showUser(w io.Writer, u admin.User) {
 		}
 		return strings.Join(list, ", ")
 	}
+	if !u.TOTPAdded.IsZero() {
+		password += ", one-time codes since " + u.TOTPAdded.Format("2006-01-02")
+	}
 	fmt.Fprintf(w, "name       %s\nstate      %s\ngroups     %s\npassword   %s\naddresses  %s\nroute      %s\ncreated    %s\n",
 		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
 	showAllowance(w, u.Allowance, "what its groups permit, or everything")
@@ -281,6 +285,42 @@ all others are refused by name.`,
 		},
 	}
 	return group("key", "SSH keys and client certificates of an account", "  gateway user key add alice ~/.ssh/id_ed25519.pub", add, list, remove)
+}
+
+func (c *cli) totpCommand() *cobra.Command {
+	var issuer string
+	add := &cobra.Command{
+		Use: "add NAME", Short: "Make a secret for one-time codes, and show it this once",
+		Long: `Make a secret for one-time codes (TOTP), in place of the one the account had, and
+show it: as text, and as an address that authenticators take as a QR code. It is
+not shown again. Codes are asked for where a rule of the policy wants them:
+
+  require "two factors" { factors = ["publickey+password", "password+code"] }`,
+		Example: "  gateway user totp add alice\n  gateway user totp add alice --json | jq -r .uri | qrencode -t ansiutf8", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			totp, err := ask[auth.TOTP](cmd.Context(), c, "user.totp.add", admin.NameValue{Name: args[0], Value: issuer})
+			if err != nil {
+				return err
+			}
+			return c.print(totp, func(w io.Writer) {
+				fmt.Fprintf(w, "secret     %s\naddress    %s\n", totp.Secret, totp.URI)
+				fmt.Fprintln(w, "They are not shown again. A code is asked for where a rule has factors: gateway policy explain")
+			})
+		},
+	}
+	add.Flags().StringVar(&issuer, "issuer", "Gateway", "the `NAME` that an authenticator shows")
+	remove := &cobra.Command{
+		Use: "remove NAME", Short: "Remove the secret; where a rule wants a code, the account is out",
+		Example: "  gateway user totp remove alice", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user, err := ask[admin.User](cmd.Context(), c, "user.totp.remove", admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(user, func(w io.Writer) { fmt.Fprintf(w, "%s has no one-time codes any more\n", user.Name) })
+		},
+	}
+	return group("totp", "One-time codes of an account", "  gateway user totp add alice", add, remove)
 }
 
 func (c *cli) addressCommand() *cobra.Command {

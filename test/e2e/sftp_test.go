@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"gateway/internal/gatewaytest"
 	"gateway/session"
 )
 
@@ -190,5 +191,30 @@ func TestOpenSSHCertificate(t *testing.T) {
 	}
 	if !found {
 		t.Error("the record does not say why a certificate was refused")
+	}
+}
+
+// OpenSSH is asked for the password after its key, and not let in without.
+func TestOpenSSHTwoFactors(t *testing.T) {
+	g := gatewaytest.Start(t, gatewaytest.Options{Users: map[string]string{alice: password}, Policy: `
+allow "files" { protocol = "sftp" }
+require "two factors" { factors = "publickey+password" }
+`})
+	key := filepath.Join(t.TempDir(), "key")
+	must(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+	g.CLI("", "user", "key", "add", alice, key+".pub")
+	for secret, want := range map[string]bool{password: true, "wrong": false} {
+		args := append([]string{"-p", secret, "sftp"}, sshOptions(g.Port("sftp"), "-o", "IdentitiesOnly=yes", "-i", key, "-o", "BatchMode=no", "-b", "/dev/null", alice+"@127.0.0.1")...)
+		if out, status := client(t, "", "sshpass", args...); (status == 0) != want {
+			t.Errorf("password %q: exit status %d\n%s", secret, status, out)
+		}
+	}
+	granted := events(t, g, "--event", "login", "--outcome", "granted")
+	if len(granted) != 1 || granted[0].Facts.Proven != session.FactorKey|session.FactorPassword {
+		t.Errorf("granted %+v", granted)
+	}
+	args := append([]string{"-p", password, "sftp"}, sshOptions(g.Port("sftp"), "-o", "PubkeyAuthentication=no", "-o", "BatchMode=no", "-b", "/dev/null", alice+"@127.0.0.1")...)
+	if _, status := client(t, "", "sshpass", args...); status == 0 {
+		t.Error("let in with the password alone")
 	}
 }
