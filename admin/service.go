@@ -117,6 +117,8 @@ func methods() map[string]call {
 		"user.remove":         method((*Service).userRemove),
 		"user.key.add":        method((*Service).keyAdd),
 		"user.key.remove":     method((*Service).keyRemove),
+		"user.key.offered":    method((*Service).keyOffered),
+		"user.key.accept":     method((*Service).keyAccept),
 		"user.totp.add":       method((*Service).totpAdd),
 		"user.totp.remove":    method((*Service).totpRemove),
 		"user.address.add":    method((*Service).addressAdd),
@@ -173,6 +175,7 @@ const (
 	verbRelease session.Verb = "release"
 	verbRetry   session.Verb = "retry"
 	verbRenew   session.Verb = "renew"
+	verbAccept  session.Verb = "accept"
 )
 
 // record runs one change between its two records: that it begins, without which

@@ -183,6 +183,20 @@ func (s *Service) keyAdd(ctx context.Context, in NameValue) (User, error) {
 	})
 }
 
+func (s *Service) keyOffered(ctx context.Context, in Name) ([]auth.OfferedKey, error) {
+	list, err := s.Accounts.OfferedKeys(ctx, in.Name)
+	if list == nil {
+		list = []auth.OfferedKey{}
+	}
+	return list, err
+}
+
+func (s *Service) keyAccept(ctx context.Context, in NameValue) (User, error) {
+	return s.change(ctx, verbAccept, "key of "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.AcceptKey(ctx, in.Name, in.Value)
+	})
+}
+
 // keyRemove also ends the account's sessions: one of them may have come in by
 // that key.
 func (s *Service) keyRemove(ctx context.Context, in NameValue) (User, error) {

@@ -60,6 +60,7 @@ type Accounts struct {
 
 	flights flights
 	codes   wrongCodes
+	offered offered
 }
 
 // Open reads the accounts from db, which must stay open for as long as they are

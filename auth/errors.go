@@ -26,6 +26,7 @@ var (
 	errNoKey       = &kind{"no such key", ErrNotExist}
 	errNoAddress   = &kind{"no such address", ErrNotExist}
 	errNoGroup     = &kind{"no such group: it has no members, and nothing is said of it; see 'gateway group list'", ErrNotExist}
+	errNotOffered  = &kind{"no client has offered such a key, or the account has it; see 'gateway user key offered NAME'", ErrNotExist}
 	errNoTOTP      = &kind{"it has no one-time codes", ErrNotExist}
 	errNothingSaid = &kind{"nothing is said of it that could be removed", ErrNotExist}
 	errAccount     = &kind{"account exists", ErrExist}

@@ -24,13 +24,18 @@ func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, er
 }
 
 // Knows implements session.Authenticator. No key of a disabled account would be
-// accepted.
+// accepted. One that the account does not have is remembered as offered.
 func (a *Accounts) Knows(ctx context.Context, source netip.Addr, user string, key session.Key) (session.KeyAnswer, error) {
 	r, err := a.find(ctx, user)
 	if r == nil || err != nil || r.info.Disabled {
 		return session.KeyAnswer{}, err
 	}
-	return r.accepts(key, source, time.Now()), nil
+	now := time.Now()
+	answer := r.accepts(key, source, now)
+	if !answer.Known && answer.Why == "" {
+		a.noteOffered(user, source, key, now)
+	}
+	return answer, nil
 }
 
 // Verify implements session.Authenticator. Whether the account is disabled is

@@ -284,7 +284,44 @@ all others are refused by name.`,
 			return c.userChange(cmd, "user.key.remove", args[0], args[1])
 		},
 	}
-	return group("key", "SSH keys and client certificates of an account", "  gateway user key add alice ~/.ssh/id_ed25519.pub", add, list, remove)
+	return group("key", "SSH keys and client certificates of an account", "  gateway user key add alice ~/.ssh/id_ed25519.pub", add, list, remove, c.keyOffered(), c.keyAccept())
+}
+
+func (c *cli) keyOffered() *cobra.Command {
+	return &cobra.Command{
+		Use: "offered NAME", Short: "List SSH keys that clients offered for the account and that it does not have",
+		Long: `List SSH keys that clients offered for the account and that it does not have, the
+last one first: at most 16. Anybody can offer a key in anybody's name, and nobody has
+proven to hold these: ask the owner of the account for the fingerprint.`,
+		Example: "  gateway user key offered alice", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			keys, err := ask[[]auth.OfferedKey](cmd.Context(), c, "user.key.offered", admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(orEmpty(keys), func(w io.Writer) {
+				if len(keys) == 0 {
+					fmt.Fprintf(w, "no client of %s has offered a key that it does not have\n", args[0])
+					return
+				}
+				var rows [][]string
+				for _, k := range keys {
+					rows = append(rows, []string{k.Fingerprint, k.Algorithm, fmt.Sprint(k.Count), k.Last.Format("2006-01-02 15:04"), k.From})
+				}
+				table(w, []string{"FINGERPRINT", "TYPE", "COUNT", "LAST", "FROM"}, rows)
+			})
+		},
+	}
+}
+
+func (c *cli) keyAccept() *cobra.Command {
+	return &cobra.Command{
+		Use: "accept NAME FINGERPRINT", Short: "Give the account a key that was offered for it",
+		Example: "  gateway user key accept alice SHA256:uJ3y...", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.userChange(cmd, "user.key.accept", args[0], args[1])
+		},
+	}
 }
 
 func (c *cli) totpCommand() *cobra.Command {

@@ -12,3 +12,19 @@ CREATE TABLE account_totp (
     used_step INTEGER NOT NULL,
     added     INTEGER NOT NULL
 ) STRICT;
+
+-- Keys that clients of an account offered and that it does not have.
+CREATE TABLE account_offered_keys (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    account     INTEGER NOT NULL REFERENCES accounts (id) ON DELETE CASCADE,
+    fingerprint TEXT    NOT NULL,
+    algorithm   TEXT    NOT NULL,
+    blob        BLOB    NOT NULL,
+    count       INTEGER NOT NULL,
+    first       INTEGER NOT NULL,
+    last        INTEGER NOT NULL,
+    source      TEXT    NOT NULL,
+    UNIQUE (account, fingerprint)
+) STRICT;
+
+CREATE INDEX account_offered_keys_last ON account_offered_keys (last);

@@ -218,3 +218,32 @@ require "two factors" { factors = "publickey+password" }
 		t.Error("let in with the password alone")
 	}
 }
+
+// A key that a client offered is enrolled with one command.
+func TestOpenSSHOfferedKey(t *testing.T) {
+	g := start(t)
+	key := filepath.Join(t.TempDir(), "key")
+	must(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+	login := func() int {
+		_, status := client(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", key, "-b", "/dev/null", alice+"@127.0.0.1")...)
+		return status
+	}
+	if login() == 0 {
+		t.Fatal("let in with a key that nobody knows")
+	}
+	fingerprint := strings.Fields(must(t, "", "ssh-keygen", "-lf", key+".pub"))[1]
+	if list := g.CLI("", "user", "key", "offered", alice); !strings.Contains(list, fingerprint) {
+		t.Fatalf("%s is not in\n%s", fingerprint, list)
+	}
+	g.CLI("", "user", "key", "accept", alice, fingerprint)
+	if login() != 0 {
+		t.Error("not let in with the key that was accepted")
+	}
+	accepted := false
+	for _, e := range events(t, g, "--event", "admin") {
+		accepted = accepted || e.Verb == "accept" && e.Object == "key of "+alice && strings.Contains(e.After, fingerprint)
+	}
+	if !accepted {
+		t.Error("accepting it is not recorded")
+	}
+}
