@@ -129,6 +129,11 @@ func methods() map[string]call {
 		"group.set":    method((*Service).groupSet),
 		"group.remove": method((*Service).groupRemove),
 
+		"group.trust":     method((*Service).groupTrust),
+		"group.ca.add":    method((*Service).groupCAAdd),
+		"group.ca.remove": method((*Service).groupCARemove),
+		"group.krl.set":   method((*Service).groupKRLSet),
+
 		"policy.explain": method((*Service).policyExplain),
 		"policy.apply":   method((*Service).policyApply),
 

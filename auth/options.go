@@ -255,17 +255,25 @@ func (o options) admit(source netip.Addr, now time.Time) bool {
 }
 
 // accepts reports whether the key, offered by somebody at source, is one of the
-// account's own, or a certificate by one of its authorities.
-func (r *record) accepts(key session.Key, source netip.Addr, now time.Time) session.KeyAnswer {
+// account's own, or a certificate by one of its authorities. trusts is what holds
+// for the keys of its groups.
+func (r *record) accepts(key session.Key, trusts []*trust, source netip.Addr, now time.Time) session.KeyAnswer {
 	if isUserCert(key.Algorithm) {
-		if err := checkUserCert(key.Blob, r.info.Name, r.authorities, source, now); err != nil {
+		if err := checkUserCert(key.Blob, r, trusts, source, now); err != nil {
 			return session.KeyAnswer{Why: "certificate refused: " + err.Error()}
 		}
 		return session.KeyAnswer{Known: true}
 	}
-	switch o, known := r.keys[idOf(key)]; {
-	case !known || o.authority:
+	o, known := r.keys[idOf(key)]
+	if !known || o.authority {
 		return session.KeyAnswer{}
+	}
+	for _, t := range trusts {
+		if why := t.check(key.Blob); why != "" {
+			return session.KeyAnswer{Why: why}
+		}
+	}
+	switch {
 	case !o.comesFrom(source):
 		return session.KeyAnswer{Why: "its option from does not admit this address"}
 	case !o.admit(source, now):

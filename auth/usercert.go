@@ -20,20 +20,16 @@ const (
 type authority struct {
 	key     keyID
 	options options
-	// revoked says why a certificate, or the key in it, no longer counts; "" if it
-	// does. Nil revokes nothing.
-	revoked func(*ssh.Certificate) string
 }
 
 // isUserCert reports whether a key of that algorithm is a certificate of OpenSSH.
 func isUserCert(algorithm string) bool { return strings.HasSuffix(algorithm, "-cert-v01@openssh.com") }
 
-// checkUserCert says why a certificate does not let the account of that name in;
-// nil if it does. The client's signature with the key in it is for the front-end
+// checkUserCert says why a certificate does not let the account in; nil if it does. The client's signature with the key in it is for the front-end
 // to check.
 //
 // Unlike sshd, a certificate that names nobody is good for nobody.
-func checkUserCert(blob, name string, authorities []authority, source netip.Addr, now time.Time) error {
+func checkUserCert(blob string, r *record, trusts []*trust, source netip.Addr, now time.Time) error {
 	if len(blob) > maxUserCertBytes {
 		return fmt.Errorf("it is longer than %d bytes", maxUserCertBytes)
 	}
@@ -46,14 +42,21 @@ func checkUserCert(blob, name string, authorities []authority, source netip.Addr
 		return fmt.Errorf("it is not that of a user")
 	}
 	signer := keyID{cert.SignatureKey.Type(), string(cert.SignatureKey.Marshal())}
-	// An authority may be known by the account and by several of its groups. Each
-	// may say no, as a key that is revoked for one purpose may be good for another.
+	authorities := r.authorities
+	for _, t := range trusts {
+		if why := t.checkCert(cert); why != "" {
+			return fmt.Errorf("%s", why)
+		}
+		authorities = slices.Concat(authorities, t.authorities)
+	}
+	// An authority may be known by the account and by several of its groups, each
+	// with options of its own: one of them is enough.
 	err = fmt.Errorf("its authority %s is none of the account or its groups", ssh.FingerprintSHA256(cert.SignatureKey))
 	for _, a := range authorities {
 		if a.key != signer {
 			continue
 		}
-		if err = a.check(cert, name, source, now); err == nil {
+		if err = a.check(cert, r.info.Name, source, now); err == nil {
 			return nil
 		}
 	}
@@ -81,11 +84,6 @@ func (a *authority) check(cert *ssh.Certificate, name string, source netip.Addr,
 	i := slices.IndexFunc(cert.ValidPrincipals, func(p string) bool { return slices.Contains(wanted, p) })
 	if i < 0 {
 		return fmt.Errorf("none of its principals is the account's")
-	}
-	if a.revoked != nil {
-		if why := a.revoked(cert); why != "" {
-			return fmt.Errorf("revoked: %s", why)
-		}
 	}
 	checker := ssh.CertChecker{SupportedCriticalOptions: []string{criticalSource}, Clock: func() time.Time { return now }}
 	if err := checker.CheckCert(cert.ValidPrincipals[i], cert); err != nil {

@@ -31,7 +31,7 @@ func (a *Accounts) Knows(ctx context.Context, source netip.Addr, user string, ke
 		return session.KeyAnswer{}, err
 	}
 	now := time.Now()
-	answer := r.accepts(key, source, now)
+	answer := r.accepts(key, a.trustsOf(r.info.Groups), source, now)
 	if !answer.Known && answer.Why == "" {
 		a.noteOffered(user, source, key, now)
 	}
@@ -59,7 +59,7 @@ func (a *Accounts) verifyKey(ctx context.Context, source netip.Addr, c session.C
 	if err != nil {
 		return err
 	}
-	if r == nil || !r.accepts(c.Key, source, time.Now()).Known {
+	if r == nil || !r.accepts(c.Key, a.trustsOf(r.info.Groups), source, time.Now()).Known {
 		return session.ErrDenied
 	}
 	return nil

@@ -28,3 +28,23 @@ CREATE TABLE account_offered_keys (
 ) STRICT;
 
 CREATE INDEX account_offered_keys_last ON account_offered_keys (last);
+
+-- Whose certificates let the members of a group in; options as those of
+-- account_keys. A group need not have a row in groups.
+CREATE TABLE group_authorities (
+    group_name  TEXT    NOT NULL,
+    fingerprint TEXT    NOT NULL,
+    algorithm   TEXT    NOT NULL,
+    blob        BLOB    NOT NULL,
+    comment     TEXT    NOT NULL DEFAULT '',
+    added       INTEGER NOT NULL,
+    options     TEXT    NOT NULL,
+    PRIMARY KEY (group_name, fingerprint)
+) STRICT, WITHOUT ROWID;
+
+-- A revocation list of OpenSSH (PROTOCOL.krl) for the members of a group.
+CREATE TABLE group_revocations (
+    group_name TEXT    PRIMARY KEY NOT NULL,
+    list       BLOB    NOT NULL,
+    added      INTEGER NOT NULL
+) STRICT;

@@ -247,3 +247,38 @@ func TestOpenSSHOfferedKey(t *testing.T) {
 		t.Error("accepting it is not recorded")
 	}
 }
+
+// A certificate by the group's authority lets in until it is revoked.
+func TestOpenSSHRevokedCertificate(t *testing.T) {
+	g := start(t)
+	dir := t.TempDir()
+	for _, name := range []string{"ca", "user"} {
+		must(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name))
+	}
+	key, ca, list := filepath.Join(dir, "user"), filepath.Join(dir, "ca"), filepath.Join(dir, "krl")
+	login := func() bool {
+		_, status := client(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", key, "-b", "/dev/null", alice+"@127.0.0.1")...)
+		return status == 0
+	}
+	sign := func(serial string) {
+		must(t, "", "ssh-keygen", "-q", "-s", ca, "-I", "test", "-V", "-1m:+1h", "-n", alice, "-z", serial, key+".pub")
+	}
+	sign("7")
+	g.CLI("", "group", "ca", "add", "users", ca+".pub")
+	if !login() {
+		t.Error("not let in by the authority of the group")
+	}
+	must(t, "serial: 7\n", "ssh-keygen", "-q", "-k", "-f", list, "-s", ca+".pub", "-")
+	g.CLI("", "group", "krl", "set", "users", list)
+	if login() {
+		t.Error("let in by a certificate that is revoked")
+	}
+	sign("8")
+	if !login() {
+		t.Error("not let in by the next certificate")
+	}
+	g.CLI("", "group", "ca", "remove", "users", strings.Fields(must(t, "", "ssh-keygen", "-lf", ca+".pub"))[1])
+	if login() {
+		t.Error("let in by an authority that was removed")
+	}
+}
