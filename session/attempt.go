@@ -103,7 +103,8 @@ func (a *Attempt) Methods() []Method {
 }
 
 // Knows answers an SSH key query: would this key be accepted if it were proven?
-// Nothing is recorded, since nothing was proven. When it cannot be said now the
+// Nothing is recorded, since nothing was proven; package auth may remember a key that
+// the account does not have, for its administrator. When it cannot be said now the
 // answer is no.
 func (a *Attempt) Knows(ctx context.Context, user string, key Key) KeyAnswer {
 	if a.gate.cfg.Limiter.Guess(a.peer, user, MethodPublicKey) != nil {

@@ -154,7 +154,7 @@ func (c *cli) groupKRL() *cobra.Command {
 		Use: "set GROUP FILE", Short: "Revoke keys and certificates of the group's members by a list of ssh-keygen -k",
 		Long: `Revoke keys and certificates of the group's members by a list of ssh-keygen -k, in
 place of the one the group had. It holds from the next login on.`,
-		Example: "  ssh-keygen -k -f revoked.krl -s ca.pub serials.txt\n  gateway group krl set staff revoked.krl", Args: usageArgs(cobra.ExactArgs(2)),
+		Example: "  gateway group krl set staff revoked.krl", Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.groupFile(cmd, "group.krl.set", args[0], args[1])
 		},
