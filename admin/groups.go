@@ -55,3 +55,55 @@ func (s *Service) groupChange(ctx context.Context, verb session.Verb, name strin
 	}
 	return after, nil
 }
+
+// Trust is whose certificates are taken of the members of a group.
+type Trust = auth.Trust
+
+// NameData is a request with a file's content.
+type NameData struct {
+	Name string `json:"name"`
+	Data []byte `json:"data"`
+}
+
+func (s *Service) groupTrust(ctx context.Context, in Name) (Trust, error) {
+	return s.Accounts.GroupTrust(ctx, in.Name)
+}
+
+func (s *Service) groupCAAdd(ctx context.Context, in NameData) (Trust, error) {
+	return s.trustChange(ctx, verbAdd, "authority of group "+in.Name, func() (auth.TrustChange, error) {
+		return s.Accounts.AddAuthorities(ctx, in.Name, in.Data)
+	})
+}
+
+// groupCARemove also ends the sessions of the members: one of them may have come
+// in by a certificate of that authority.
+func (s *Service) groupCARemove(ctx context.Context, in NameValue) (Trust, error) {
+	return s.trustChange(ctx, session.Remove, "authority of group "+in.Name, func() (auth.TrustChange, error) {
+		c, err := s.Accounts.RemoveAuthority(ctx, in.Name, in.Value)
+		if err == nil {
+			for _, member := range s.Accounts.Members(in.Name) {
+				s.end(member)
+			}
+		}
+		return c, err
+	})
+}
+
+func (s *Service) groupKRLSet(ctx context.Context, in NameData) (Trust, error) {
+	return s.trustChange(ctx, verbSet, "revocation list of group "+in.Name, func() (auth.TrustChange, error) {
+		return s.Accounts.SetKRL(ctx, in.Name, in.Data)
+	})
+}
+
+func (s *Service) trustChange(ctx context.Context, verb session.Verb, object string, do func() (auth.TrustChange, error)) (Trust, error) {
+	after := Trust{}
+	err := s.record(ctx, verb, object, func() (any, any, error) {
+		c, err := do()
+		if err != nil {
+			return nil, nil, err
+		}
+		after = c.After
+		return c.Before, c.After, nil
+	})
+	return after, err
+}

@@ -20,7 +20,8 @@ type Question struct {
 	Listener string              `json:"listener"`
 	From     netip.Addr          `json:"from"`
 	Method   session.Method      `json:"method"`
-	At       time.Time           `json:"at"` // zero: now
+	Proven   session.Factors     `json:"proven"` // empty: what the method proves
+	At       time.Time           `json:"at"`     // zero: now
 }
 
 // policyExplain asks the rules in force; of a gateway that is not running, those
@@ -36,7 +37,7 @@ func (s *Service) policyExplain(ctx context.Context, in Question) (policies.Expl
 	}
 	request := session.Request{
 		Time: in.At, Listener: in.Listener, Protocol: in.Protocol, Remote: in.From, Channel: in.Channel,
-		User: in.User, Known: account.Known, Groups: account.Identity.Groups, Method: in.Method,
+		User: in.User, Known: account.Known, Groups: account.Identity.Groups, Method: in.Method, Proven: in.Proven,
 	}
 	if in.Groups != nil { // as if there were such an account
 		request.Known, request.Groups = true, *in.Groups

@@ -115,6 +115,10 @@ func methods() map[string]call {
 		"user.remove":         method((*Service).userRemove),
 		"user.key.add":        method((*Service).keyAdd),
 		"user.key.remove":     method((*Service).keyRemove),
+		"user.key.offered":    method((*Service).keyOffered),
+		"user.key.accept":     method((*Service).keyAccept),
+		"user.totp.add":       method((*Service).totpAdd),
+		"user.totp.remove":    method((*Service).totpRemove),
 		"user.address.add":    method((*Service).addressAdd),
 		"user.address.remove": method((*Service).addressRemove),
 
@@ -122,6 +126,11 @@ func methods() map[string]call {
 		"group.show":   method((*Service).groupShow),
 		"group.set":    method((*Service).groupSet),
 		"group.remove": method((*Service).groupRemove),
+
+		"group.trust":     method((*Service).groupTrust),
+		"group.ca.add":    method((*Service).groupCAAdd),
+		"group.ca.remove": method((*Service).groupCARemove),
+		"group.krl.set":   method((*Service).groupKRLSet),
 
 		"policy.explain": method((*Service).policyExplain),
 		"policy.apply":   method((*Service).policyApply),
@@ -172,6 +181,7 @@ const (
 	verbRelease session.Verb = "release"
 	verbRetry   session.Verb = "retry"
 	verbRenew   session.Verb = "renew"
+	verbAccept  session.Verb = "accept"
 )
 
 // record runs one change between its two records: that it begins, without which

@@ -183,6 +183,20 @@ func (s *Service) keyAdd(ctx context.Context, in NameValue) (User, error) {
 	})
 }
 
+func (s *Service) keyOffered(ctx context.Context, in Name) ([]auth.OfferedKey, error) {
+	list, err := s.Accounts.OfferedKeys(ctx, in.Name)
+	if list == nil {
+		list = []auth.OfferedKey{}
+	}
+	return list, err
+}
+
+func (s *Service) keyAccept(ctx context.Context, in NameValue) (User, error) {
+	return s.change(ctx, verbAccept, "key of "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.AcceptKey(ctx, in.Name, in.Value)
+	})
+}
+
 // keyRemove also ends the account's sessions: one of them may have come in by
 // that key.
 func (s *Service) keyRemove(ctx context.Context, in NameValue) (User, error) {
@@ -204,5 +218,22 @@ func (s *Service) addressAdd(ctx context.Context, in NameValue) (User, error) {
 func (s *Service) addressRemove(ctx context.Context, in NameValue) (User, error) {
 	return s.change(ctx, session.Remove, "address of "+in.Name, func() (auth.Change, error) {
 		return s.Accounts.RemoveAddress(ctx, in.Name, in.Value)
+	})
+}
+
+// totpAdd returns the secret, which the record never holds.
+func (s *Service) totpAdd(ctx context.Context, in NameValue) (auth.TOTP, error) {
+	var made auth.TOTP
+	_, err := s.change(ctx, verbAdd, "one-time codes of "+in.Name, func() (auth.Change, error) {
+		totp, c, err := s.Accounts.AddTOTP(ctx, in.Name, in.Value)
+		made = totp
+		return c, err
+	})
+	return made, err
+}
+
+func (s *Service) totpRemove(ctx context.Context, in Name) (User, error) {
+	return s.change(ctx, session.Remove, "one-time codes of "+in.Name, func() (auth.Change, error) {
+		return s.Accounts.RemoveTOTP(ctx, in.Name)
 	})
 }

@@ -50,6 +50,7 @@ type Accounts struct {
 	mu      sync.RWMutex
 	records map[string]*record         // by name
 	groups  map[string]Allowance       // what was said of groups, by name
+	trusts  map[string]*trust          // of whose keys, by name of the group
 	members map[string]map[string]bool // the names of accounts, by that of the group
 	// stale says that records may not be what the store holds, because it could
 	// not be read after a change. Nothing is answered from them until it was.
@@ -59,6 +60,8 @@ type Accounts struct {
 	hashing    sync.Mutex // one new password at a time: they are outside of the budget
 
 	flights flights
+	codes   wrongCodes
+	offered offered
 }
 
 // Open reads the accounts from db, which must stay open for as long as they are
@@ -73,6 +76,11 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Accounts, error) {
 	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy()}
 	if err := a.refreshAll(ctx, true); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
+	}
+	for name, t := range a.trusts {
+		if t.unreadable != nil {
+			cfg.Log.Error("no key of a member is good until the revocation list of the group is set again", "group", name, "err", t.unreadable)
+		}
 	}
 	for name, r := range a.records {
 		if r.unreadable != nil {
@@ -104,11 +112,15 @@ func (a *Accounts) refreshAll(ctx context.Context, always bool) error {
 	}
 	var all map[string]*record
 	var groups map[string]Allowance
+	var trusts map[string]*trust
 	err := a.db.Read(ctx, func(tx *sql.Tx) (err error) {
 		if all, err = loadAll(ctx, tx); err != nil {
 			return err
 		}
-		groups, err = loadGroups(ctx, tx, "")
+		if groups, err = loadGroups(ctx, tx, ""); err != nil {
+			return err
+		}
+		trusts, err = loadTrusts(ctx, tx)
 		return err
 	})
 	if err != nil {
@@ -121,7 +133,7 @@ func (a *Accounts) refreshAll(ctx context.Context, always bool) error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.records, a.groups, a.members = all, groups, members
+	a.records, a.groups, a.trusts, a.members = all, groups, trusts, members
 	a.stale.Store(false)
 	return nil
 }

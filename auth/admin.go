@@ -210,20 +210,7 @@ func (a *Accounts) AddKeys(ctx context.Context, name string, file []byte) (Chang
 		return Change{}, err
 	}
 	return a.edit(ctx, "add key to", name, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
-		if len(before.info.Keys)+len(keys) > maxKeys {
-			return invalid("keys", "an account has at most %d", maxKeys)
-		}
-		for _, k := range keys {
-			_, err := tx.ExecContext(ctx, `INSERT INTO account_keys (account, fingerprint, algorithm, blob, comment, added) VALUES ($1, $2, $3, $4, $5, $6)`,
-				before.id, k.Fingerprint, k.Algorithm, []byte(k.blob), k.Comment, now)
-			if store.Conflict(err) {
-				return fmt.Errorf("%s: %w", k.Fingerprint, errKeyTwice)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return putKeys(ctx, tx, before, now, keys...)
 	})
 }
 

@@ -98,7 +98,7 @@ func TestAccountLife(t *testing.T) {
 	if _, err := a.Verify(ctx, source, session.PublicKey("joe", key)); err != nil {
 		t.Errorf("key: got %v, want nil", err)
 	}
-	if known, err := a.Knows(ctx, "joe", key); !known || err != nil {
+	if known, err := knows(ctx, a, "joe", key); !known || err != nil {
 		t.Errorf("knows: got %v, %v, want true", known, err)
 	}
 
@@ -108,7 +108,7 @@ func TestAccountLife(t *testing.T) {
 	if account, _ := a.Lookup(ctx, "joe"); !account.Known || !account.Disabled {
 		t.Errorf("disabled: got %+v", account)
 	}
-	if known, _ := a.Knows(ctx, "joe", key); known {
+	if known, _ := knows(ctx, a, "joe", key); known {
 		t.Error("the key of a disabled account is known")
 	}
 	must2(a.Enable(ctx, "joe"))
@@ -140,7 +140,7 @@ func TestKeysBelongToTheirAccount(t *testing.T) {
 	c, err := a.AddKeys(t.Context(), "joe", []byte(line))
 	must(t, c, err)
 	for user, want := range map[string]bool{"joe": true, "jim": false, "nobody": false, "": false} {
-		if known, err := a.Knows(t.Context(), user, key); known != want || err != nil {
+		if known, err := knows(t.Context(), a, user, key); known != want || err != nil {
 			t.Errorf("knows %q: got %v, %v, want %v", user, known, err, want)
 		}
 		if _, err := a.Verify(t.Context(), source, session.PublicKey(user, key)); (err == nil) != want {

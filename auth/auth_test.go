@@ -2,11 +2,14 @@ package auth
 
 import (
 	"context"
+	"crypto/ed25519"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/crypto/ssh"
 
 	"gateway/session"
 	"gateway/store"
@@ -109,4 +112,24 @@ func login(t testing.TB, a *Accounts, user, password string) error {
 	t.Helper()
 	_, err := a.Verify(t.Context(), source, session.Password(user, password))
 	return err
+}
+
+// knows is Knows for somebody at source.
+func knows(ctx context.Context, a *Accounts, user string, key session.Key) (bool, error) {
+	answer, err := a.Knows(ctx, source, user, key)
+	return answer.Known, err
+}
+
+// newSigner is an ed25519 key.
+func newSigner(t testing.TB) ssh.Signer {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -180,7 +180,7 @@ func TestCertificateIsAKeyOfItsAccount(t *testing.T) {
 		key  session.Key
 		want bool
 	}{{session.CertificateKey(cert), true}, {renewed, true}, {other, false}} {
-		if known, err := a.Knows(ctx, "scanner", one.key); known != one.want || err != nil {
+		if known, err := knows(ctx, a, "scanner", one.key); known != one.want || err != nil {
 			t.Errorf("knows: got %v, %v, want %v", known, err, one.want)
 		}
 		if _, err := a.Verify(ctx, source, session.PublicKey("scanner", one.key)); (err == nil) != one.want {
@@ -189,7 +189,7 @@ func TestCertificateIsAKeyOfItsAccount(t *testing.T) {
 	}
 	c, err = a.RemoveKey(ctx, "scanner", renewed.Fingerprint)
 	must(t, c, err)
-	if known, _ := a.Knows(ctx, "scanner", renewed); known {
+	if known, _ := knows(ctx, a, "scanner", renewed); known {
 		t.Error("a removed key is known")
 	}
 }
@@ -210,7 +210,7 @@ func TestKeyOfOneKindIsNoneOfAnother(t *testing.T) {
 	sshAsCert, certAsSSH, without := keyOf(t, line), session.CertificateKey(cert), keyOf(t, line)
 	sshAsCert.Algorithm, certAsSSH.Algorithm, without.Algorithm = session.KeyX509, "ssh-ed25519", ""
 	for _, forged := range []session.Key{sshAsCert, certAsSSH, without} {
-		if known, _ := a.Knows(ctx, "joe", forged); known {
+		if known, _ := knows(ctx, a, "joe", forged); known {
 			t.Errorf("knows %s as %q", forged.Fingerprint, forged.Algorithm)
 		}
 		if _, err := a.Verify(ctx, source, session.PublicKey("joe", forged)); err != session.ErrDenied {

@@ -26,6 +26,13 @@ var (
 	errNoKey       = &kind{"no such key", ErrNotExist}
 	errNoAddress   = &kind{"no such address", ErrNotExist}
 	errNoGroup     = &kind{"no such group: it has no members, and nothing is said of it; see 'gateway group list'", ErrNotExist}
+	errNoAuthority = &kind{"no such authority", ErrNotExist}
+	errNoKRL       = &kind{"it has no revocation list", ErrNotExist}
+
+	errAuthorityTwice = &kind{"the group has this authority", ErrExist}
+
+	errNotOffered  = &kind{"no client has offered such a key, or the account has it; see 'gateway user key offered NAME'", ErrNotExist}
+	errNoTOTP      = &kind{"it has no one-time codes", ErrNotExist}
 	errNothingSaid = &kind{"nothing is said of it that could be removed", ErrNotExist}
 	errAccount     = &kind{"account exists", ErrExist}
 	errKeyTwice    = &kind{"the account has this key", ErrExist}

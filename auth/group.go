@@ -34,6 +34,9 @@ func (a *Accounts) Groups(ctx context.Context) ([]Group, error) {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	names := make(map[string]bool, len(a.groups)+len(a.members))
+	for name := range a.trusts {
+		names[name] = true
+	}
 	for name := range a.groups {
 		names[name] = true
 	}
@@ -54,7 +57,7 @@ func (a *Accounts) Group(ctx context.Context, name string) (Group, error) {
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	if _, said := a.groups[name]; !said && len(a.members[name]) == 0 {
+	if _, said := a.groups[name]; !said && len(a.members[name]) == 0 && a.trusts[name] == nil {
 		return Group{}, aboutGroup(name, errNoGroup)
 	}
 	return a.group(name), nil

@@ -29,8 +29,11 @@ type Key struct {
 	Fingerprint string    `json:"fingerprint"` // "SHA256:...", as OpenSSH prints it
 	Comment     string    `json:"comment,omitempty"`
 	Added       time.Time `json:"added,omitzero"` // zero until it is stored
+	// Options limit the key, as in authorized_keys: from="...", expiry-time="..."
+	Options []string `json:"options,omitempty"`
 
-	blob string // session.Key.Blob
+	blob    string // session.Key.Blob
+	options options
 }
 
 // keyID is what makes a key the same: a certificate's key is never an SSH key,
@@ -54,9 +57,11 @@ func (k Key) Session() session.Key {
 // A file may instead hold X.509 certificates as PEM, whose keys are taken. now is
 // the time at which they must not have expired.
 //
-// Options before a key are refused, except those that forbid what the gateway
-// never does (restrict, no-pty and the like): to ignore one that limits the key
-// would widen what it may do.
+// Of the options before a key, from, expiry-time, no-touch-required,
+// cert-authority and principals are honoured, those that forbid what the gateway
+// never does (restrict, no-pty and the like) hold by themselves, and all others
+// are refused by name: to ignore one that limits the key would widen what it may
+// do.
 func ParseKeys(file []byte, now time.Time) ([]Key, error) {
 	if len(file) > maxKeyFileBytes {
 		return nil, invalid("key file", "larger than %d bytes", maxKeyFileBytes)
@@ -101,33 +106,22 @@ func parseKey(line string) (Key, error) {
 	case strings.HasPrefix(line, "PuTTY-User-Key-File"):
 		return Key{}, errPrivateKey()
 	}
-	pub, comment, options, _, err := ssh.ParseAuthorizedKey([]byte(line))
+	pub, comment, list, _, err := ssh.ParseAuthorizedKey([]byte(line))
 	if err != nil {
 		return Key{}, invalid("key", "not a public key that can be read (want: ssh-ed25519 AAAA... comment, or a certificate as PEM)")
 	}
-	if err := checkOptions(options); err != nil {
+	o, kept, err := parseOptions(list, pub.Type())
+	if err != nil {
 		return Key{}, err
 	}
 	if err := checkKey(pub); err != nil {
 		return Key{}, err
 	}
 	return Key{
+		Options: kept, options: o,
 		Algorithm: pub.Type(), Fingerprint: ssh.FingerprintSHA256(pub),
 		Comment: cleanComment(comment), blob: string(pub.Marshal()),
 	}, nil
-}
-
-// checkOptions accepts the options that hold by themselves here.
-func checkOptions(options []string) error {
-	for _, o := range options {
-		name, _, _ := strings.Cut(o, "=")
-		switch strings.ToLower(name) {
-		case "restrict", "no-pty", "no-port-forwarding", "no-agent-forwarding", "no-x11-forwarding", "no-user-rc":
-		default:
-			return invalid("key", "option %q is not supported and would be ignored; remove it, and limit the account by a rule of the policy instead", clip(name))
-		}
-	}
-	return nil
 }
 
 // checkKey accepts the kinds of key that are still safe.

@@ -130,13 +130,20 @@ func TestParseKeysRefuses(t *testing.T) {
 		{"small RSA", rsaKey(t, 2048), "RSA key of 2048 bits: want 3072"},
 		{"huge RSA", rsaKey(t, 16385), "not a public key"},
 		{"DSA", dsaLine, "DSA"},
-		{"from", `from="10.0.0.0/8" ` + good, `option "from"`},
-		{"command", `command="internal-sftp" ` + good, `option "command"`},
+		{"command", `command="internal-sftp" ` + good, `option "command" would be ignored`},
+		{"environment", `environment="A=b" ` + good, `option "environment" would be ignored`},
+		{"permitopen", `permitopen="host:1" ` + good, `option "permitopen" would be ignored`},
 		{"one bad option among good ones", `restrict,pty ` + good, `option "pty"`},
-		{"expiry", `expiry-time="20270101" ` + good, `option "expiry-time"`},
-		{"authority", `cert-authority ` + good, `option "cert-authority"`},
-		{"verify-required", `verify-required ` + skKey(t), `option "verify-required"`},
-		{"no-touch-required", `no-touch-required ` + skKey(t), `option "no-touch-required"`},
+		{"verify-required", `verify-required ` + skKey(t), `option "verify-required" cannot be checked`},
+		{"from without a value", `from ` + good, `option "from"`},
+		{"from a host", `from="example.com" ` + good, "not looked up"},
+		{"from no network", `from="10.0.0.1/8" ` + good, "no network"},
+		{"from nowhere", `from="!10.0.0.0/8" ` + good, "good from nowhere"},
+		{"from twice", `from="10.0.0.1",from="10.0.0.2" ` + good, "given twice"},
+		{"expiry that is no time", `expiry-time="20271301" ` + good, "is no time"},
+		{"principals alone", `principals="joe" ` + good, "only beside"},
+		{"no principal", `cert-authority,principals="" ` + good, "want names"},
+		{"authority with a value", `cert-authority="x" ` + good, "no value"},
 		{"certificate", certificate(t), "not supported"},
 		{"long line", strings.Repeat("x", maxKeyLineBytes+1), "line 1 is longer"},
 		{"large file", strings.Repeat("\n", maxKeyFileBytes+1), "larger than"},
@@ -181,7 +188,7 @@ func certificate(t *testing.T) string {
 func FuzzParseKeys(f *testing.F) {
 	good := ed25519Key(f)
 	cert := signed(f, ecKey(f, elliptic.P256()), nil, nil, nil)
-	for _, seed := range []string{good, good + " comment", "restrict " + good, `from="a b,c" ` + good, rsaKey(f, 1024), skKey(f), "# x\n\n", "-----BEGIN", pemOf(cert), "x\n" + pemOf(cert, cert), pemOf(cert) + "-----BEGIN PRIVATE KEY-----\n"} {
+	for _, seed := range []string{good, good + " comment", "restrict " + good, `from="a b,c" ` + good, `FROM="10.0.0.0/8,!10.1.*" ` + good, `cert-authority,principals="a,b",expiry-time="203001010000Z" ` + good, rsaKey(f, 1024), skKey(f), "# x\n\n", "-----BEGIN", pemOf(cert), "x\n" + pemOf(cert, cert), pemOf(cert) + "-----BEGIN PRIVATE KEY-----\n"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {

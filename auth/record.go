@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"gateway/auth/hashes"
@@ -24,6 +25,8 @@ type Info struct {
 	Changed   time.Time `json:"changed"` // the last change of anything here
 	// PasswordChanged is when the password was set; zero if there is none.
 	PasswordChanged time.Time `json:"password_changed,omitzero"`
+	// TOTPAdded is when its secret for one-time codes was made; zero if there is none.
+	TOTPAdded time.Time `json:"totp_added,omitzero"`
 }
 
 // record is one account as it is held in memory. It is never changed: a change
@@ -31,7 +34,9 @@ type Info struct {
 type record struct {
 	id   int64
 	info Info
-	keys map[keyID]bool
+	keys map[keyID]options
+	// authorities sign certificates for the account.
+	authorities []authority
 	// access is what the account may do, with what its groups add.
 	access session.Access
 
@@ -39,6 +44,7 @@ type record struct {
 	// whenever it is set, even to the same.
 	password int64
 	hash     hashes.Hash
+	totp     []byte // the secret of its one-time codes, nil if there is none
 	// unreadable is why the stored hash cannot be used.
 	unreadable error
 }
@@ -86,7 +92,7 @@ func load(ctx context.Context, tx *sql.Tx, where string, args ...any) (map[strin
 		do   func() error
 	}{
 		{"accounts", l.accounts}, {"groups", l.groups}, {"addresses", l.addresses}, {"keys", l.keys}, {"passwords", l.passwords},
-		{"permissions", l.permissions},
+		{"permissions", l.permissions}, {"one-time codes", l.totp},
 	} {
 		if err := step.do(); err != nil {
 			return nil, fmt.Errorf("read %s: %w", step.what, err)
@@ -127,7 +133,7 @@ func (l *loader) each(query string, scan func(dest func(...any) error) error) er
 
 func (l *loader) accounts() error {
 	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth FROM accounts a`, func(dest func(...any) error) error {
-		r := &record{keys: make(map[keyID]bool)}
+		r := &record{keys: make(map[keyID]options)}
 		r.info.Groups, r.info.Addresses, r.info.Keys = []string{}, []string{}, []Key{} // [] in JSON, not null
 		r.info.Permissions = []session.PathRule{}
 		var created, changed int64
@@ -170,17 +176,30 @@ func (l *loader) addresses() error {
 }
 
 func (l *loader) keys() error {
-	return l.each(`SELECT k.account, k.algorithm, k.fingerprint, k.comment, k.blob, k.added FROM accounts a JOIN account_keys k ON k.account = a.id`, func(dest func(...any) error) error {
+	return l.each(`SELECT k.account, k.algorithm, k.fingerprint, k.comment, k.blob, k.added, k.options FROM accounts a JOIN account_keys k ON k.account = a.id`, func(dest func(...any) error) error {
 		var id, added int64
 		var k Key
 		var blob []byte
-		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added); err != nil {
+		var text string
+		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added, &text); err != nil {
 			return err
 		}
 		k.blob, k.Added = string(blob), fromMicros(added)
 		r := l.found[id]
+		var err error
+		if text != "" {
+			k.options, k.Options, err = parseOptions(strings.Split(text, "\n"), k.Algorithm)
+		}
+		if err != nil {
+			// Written by a gateway that knew more: the key opens nothing, and is shown.
+			k.Options = strings.Split(text, "\n")
+		} else {
+			r.keys[k.id()] = k.options
+			if k.options.authority {
+				r.authorities = append(r.authorities, authority{key: k.id(), options: k.options})
+			}
+		}
 		r.info.Keys = append(r.info.Keys, k)
-		r.keys[k.id()] = true
 		return nil
 	})
 }
@@ -195,6 +214,19 @@ func (l *loader) permissions() error {
 		r := l.found[id]
 		r.info.Permissions = append(r.info.Permissions, readRule(path, words))
 		sortRules(r.info.Permissions)
+		return nil
+	})
+}
+
+func (l *loader) totp() error {
+	return l.each(`SELECT t.account, t.secret, t.added FROM accounts a JOIN account_totp t ON t.account = a.id`, func(dest func(...any) error) error {
+		var id, added int64
+		var secret []byte
+		if err := dest(&id, &secret, &added); err != nil {
+			return err
+		}
+		r := l.found[id]
+		r.totp, r.info.TOTPAdded = secret, fromMicros(added)
 		return nil
 	})
 }

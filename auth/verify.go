@@ -24,13 +24,18 @@ func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, er
 }
 
 // Knows implements session.Authenticator. No key of a disabled account would be
-// accepted.
-func (a *Accounts) Knows(ctx context.Context, user string, key session.Key) (bool, error) {
+// accepted. One that the account does not have is remembered as offered.
+func (a *Accounts) Knows(ctx context.Context, source netip.Addr, user string, key session.Key) (session.KeyAnswer, error) {
 	r, err := a.find(ctx, user)
-	if r == nil || err != nil {
-		return false, err
+	if r == nil || err != nil || r.info.Disabled {
+		return session.KeyAnswer{}, err
 	}
-	return !r.info.Disabled && r.keys[idOf(key)], nil
+	now := time.Now()
+	answer := r.accepts(key, a.trustsOf(r.info.Groups), source, now)
+	if !answer.Known && answer.Why == "" {
+		a.noteOffered(user, source, key, now)
+	}
+	return answer, nil
 }
 
 // Verify implements session.Authenticator. Whether the account is disabled is
@@ -38,21 +43,23 @@ func (a *Accounts) Knows(ctx context.Context, user string, key session.Key) (boo
 func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Credential) (again bool, err error) {
 	switch c.Method {
 	case session.MethodPublicKey:
-		return false, a.verifyKey(ctx, c)
+		return false, a.verifyKey(ctx, source, c)
 	case session.MethodPassword, session.MethodKeyboardInteractive:
 		return a.verifyPassword(ctx, source, c)
+	case session.MethodCode:
+		return false, a.verifyCode(ctx, c)
 	default:
 		return false, session.ErrDenied
 	}
 }
 
 // verifyKey checks whose key it is; the front-end has checked the signature.
-func (a *Accounts) verifyKey(ctx context.Context, c session.Credential) error {
+func (a *Accounts) verifyKey(ctx context.Context, source netip.Addr, c session.Credential) error {
 	r, err := a.find(ctx, c.User)
 	if err != nil {
 		return err
 	}
-	if r == nil || !r.keys[idOf(c.Key)] {
+	if r == nil || !r.accepts(c.Key, a.trustsOf(r.info.Groups), source, time.Now()).Known {
 		return session.ErrDenied
 	}
 	return nil

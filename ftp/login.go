@@ -72,7 +72,7 @@ func (c *conn) enter(ctx context.Context, sess *session.Session, welcome reply) 
 // and if it is enough no password is asked for (232: RFC 2228, section 5). Whatever
 // is wrong with it, the answer is that of a client without one.
 func (c *conn) named(ctx context.Context, user string) reply {
-	if key, ok := c.certificate(); ok && c.attempt.Knows(ctx, user, key) {
+	if key, ok := c.certificate(); ok && c.attempt.Knows(ctx, user, key).Known {
 		sess, err := c.attempt.Offer(ctx, session.PublicKey(user, key))
 		switch {
 		case err == nil:

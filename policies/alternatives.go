@@ -87,6 +87,13 @@ func (p *Policy) changes(r session.Request) []change {
 			add("method", "method "+name, func(r *session.Request) { r.Method = m })
 		}
 	}
+	for _, q := range p.factorRules {
+		for _, w := range q.ways {
+			if w != r.Proven {
+				add("proven", w.String()+" proven", func(r *session.Request) { r.Proven = w })
+			}
+		}
+	}
 	for _, g := range p.groups() {
 		if !slices.Contains(r.Groups, g) {
 			add("group", fmt.Sprintf("group %q", g), func(r *session.Request) { r.Groups = append(slices.Clone(r.Groups), g) })

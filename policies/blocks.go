@@ -190,12 +190,14 @@ func (d *decoder) require(b *hclsyntax.Block) {
 		s.name = b.Labels[0]
 	}
 	before := len(d.diags)
-	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, "reply"), func(a *hclsyntax.Attribute) {
+	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, "reply"), func(a *hclsyntax.Attribute) {
 		switch a.Name {
 		case attrSSHProfile:
 			s.ssh.Demanded = d.sshProfile(a, session.SSHModern, session.SSHCompatible)
 		case attrResumption:
 			s.data.Demanded = d.resumption(a)
+		case attrFactors:
+			d.factors(s, a)
 		case "reply":
 			s.reply = d.reply(a)
 		default:
@@ -214,7 +216,7 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			d.fault(inner.TypeRange, "Unknown block", "A require has no block %q.%s", inner.Type, suggest(inner.Type, []string{"when"}))
 		}
 	}
-	if s.cond.empty() && !s.settles() && len(d.diags) == before {
+	if s.cond.empty() && !s.settles() && s.ways == nil && len(d.diags) == before {
 		d.fault(b.DefRange(), "Require without a requirement",
 			"Say what must hold, such as channel = \"encrypted\". What stands in \"when\" says only for whom.")
 	}

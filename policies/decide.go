@@ -50,9 +50,17 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 	group := t.groupBits(r.Groups)
 	matched.and(&group)
 	verdict := p.judge(&matched, &r)
-	if verdict.Allowed && r.Phase == session.PhaseVerified {
-		verdict.Data = p.data(&matched, r.Time)
+	if !verdict.Allowed {
+		return verdict
 	}
+	verdict.Lacking = p.lacking(&matched, r.Time)
+	if r.Phase != session.PhaseVerified {
+		return verdict
+	}
+	if verdict.Lacking.More(r.Proven) {
+		return p.unproven(&matched, &r)
+	}
+	verdict.Data = p.data(&matched, r.Time)
 	return verdict
 }
 

@@ -71,6 +71,19 @@
 // neither when nor exempt may look at more. The verdict at PhaseConnect carries it as
 // session.SSHRules. It is no condition and changes nothing of who is let in.
 //
+// # Proofs
+//
+// A require may take factors, the sets of proofs of which a login must show one:
+//
+//	require "two factors" {
+//	  factors = ["publickey+password", "password+code"]
+//	  when { group = "admins" }
+//	}
+//
+// It is no condition: it refuses nobody at PhaseNamed, and says in Verdict.Lacking
+// what is not enough. At PhaseVerified a Request that has proven too little is
+// refused. Of several that apply, each must be met.
+//
 // # Phases
 //
 // At PhaseConnect only requirements are judged that look at nothing but the peer

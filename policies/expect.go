@@ -26,7 +26,7 @@ type expectation struct {
 }
 
 // expectation reads one expect. What it does not say is not known, save that
-// the method is a password, and that SFTP is over SSH.
+// the method is a password, that nothing else was proven, and that SFTP is over SSH.
 func (d *decoder) expectation(b *hclsyntax.Block) {
 	d.noBlocks("An expect", b.Body)
 	d.labels(b, "what is expected")
@@ -37,7 +37,7 @@ func (d *decoder) expectation(b *hclsyntax.Block) {
 	e := expectation{at: b.DefRange(), request: session.Request{
 		Phase: session.PhaseVerified, Time: d.opts.Now.UTC(), Known: true, Method: session.MethodPassword,
 	}}
-	known := append(conditionNames(), "at", "verdict")
+	known := append(conditionNames(), attrProven, "at", "verdict")
 	d.attributes("An expect", b.Body, known, func(a *hclsyntax.Attribute) { d.expected(&e, a) })
 	needed := map[string]string{
 		"user": "whom it is about", "protocol": "such as \"ftp\"", "verdict": "\"allow\" or \"refuse\"",
@@ -48,6 +48,9 @@ func (d *decoder) expectation(b *hclsyntax.Block) {
 		needed["channel"] = "\"plain\", \"tls\" or \"ssh\""
 	}
 	d.required(b, "An expect", needed)
+	if e.request.Proven == 0 {
+		e.request.Proven = e.request.Method.Factor()
+	}
 	d.expects = append(d.expects, e)
 }
 
@@ -84,6 +87,8 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 		if oneOf(methods()) {
 			r.Method = session.Method(t.value)
 		}
+	case attrProven:
+		r.Proven = d.proven(t)
 	case "listener":
 		if d.opts.Listeners == nil || oneOf(d.opts.Listeners) {
 			r.Listener = t.value

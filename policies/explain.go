@@ -68,6 +68,9 @@ func (p *Policy) Explain(r session.Request) Explanation {
 	if r.Phase == "" {
 		r.Phase = session.PhaseVerified
 	}
+	if r.Proven == 0 {
+		r.Proven = r.Method.Factor()
+	}
 	verdict, phase := p.run(r)
 	e := Explanation{
 		Request: r, Verdict: verdictRefuse, Phase: phase, Policy: p.hash,
@@ -108,12 +111,14 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 		if why := s.outside(r); len(why) > 0 {
 			return Finding{Result: resultNoApply, Why: why}
 		}
-		waived := slices.Concat(unmet, s.says())
+		short := s.short(r)
+		waived := slices.Concat(unmet, short, s.says())
 		for _, e := range s.exempts {
 			if len(waived) > 0 && len(e.cond.unmet(r)) == 0 && !e.expired(r.Time) {
 				return Finding{Result: resultExempted, Why: append(waived, "by "+e.rule)}
 			}
 		}
+		unmet = append(unmet, short...)
 		if len(unmet) == 0 {
 			return Finding{Result: resultHolds, Why: s.says()}
 		}
@@ -127,7 +132,7 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 			return Finding{Result: resultNoMatch, Why: unmet}
 		case s.expired(r.Time):
 			return Finding{Result: resultExpired, Why: []string{"held until " + s.untilText}}
-		case len(s.requirement.outside(r)) > 0 || len(s.requirement.cond.unmet(r)) == 0 && !s.requirement.settles():
+		case len(s.requirement.outside(r)) > 0 || len(s.requirement.cond.unmet(r)) == 0 && len(s.requirement.short(r)) == 0 && !s.requirement.settles():
 			return Finding{Result: resultNotNeeded}
 		}
 		return Finding{Result: resultMatches, Why: slices.Concat(s.says(), []string{"until " + s.untilText, "owner " + s.owner, s.because})}
@@ -182,6 +187,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	}
 	if r.Method != "" {
 		fmt.Fprintf(&b, " with %s", r.Method)
+	}
+	if r.Proven != r.Method.Factor() {
+		fmt.Fprintf(&b, ", %s proven", r.Proven)
 	}
 	groups := "in no group"
 	if len(r.Groups) > 0 {

@@ -45,6 +45,7 @@ func (p *Policy) lint(now time.Time) []Warning {
 	}
 	p.lintData(warn)
 	p.lintSSH(warn)
+	p.lintFactors(warn)
 	for _, a := range p.allows {
 		if !p.possible(a) {
 			warn(a, "allow %q can never let anybody in: its conditions exclude each other or a requirement", a.name)
@@ -105,7 +106,7 @@ func (s *statement) needed() bool {
 		apart(s.cond.from, q.when.from)) {
 		return false
 	}
-	if q.aboutData() && s.cond.overFTPS() && q.when.overFTPS() {
+	if q.aboutData() && s.cond.overFTPS() && q.when.overFTPS() || q.ways != nil {
 		return true
 	}
 	if q.aboutSSH() && s.cond.overSSH() && q.when.overSSH() {

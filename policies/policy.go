@@ -43,6 +43,7 @@ type Policy struct {
 	allows, requires, exempts []*statement // each by name
 	grants, demands           []*statement // the allows and requires about data connections
 	sshDemands                []*statement // the requires about SSH algorithms
+	factorRules               []*statement // the requires that want several proofs
 	networks                  []network    // by name
 	listeners                 []string     // that are named, or Options.Listeners
 	warnings                  []Warning
@@ -123,6 +124,7 @@ func (d *decoder) policy(src []byte) *Policy {
 	}
 	p.grants, p.demands = sayingData(p.allows), sayingData(p.requires)
 	p.sshDemands = demandingSSH(p.requires)
+	p.factorRules = askingFactors(p.requires)
 	p.tables = compile(p.allows, p.requires, p.exempts)
 	return p
 }

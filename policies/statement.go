@@ -39,6 +39,11 @@ type statement struct {
 	// ssh is what a require demands and an exempt grants for the key exchange of SSH.
 	ssh session.SSHRules
 
+	// ways are the sets of proofs of which a require wants one, lacking the same as
+	// it is decided by.
+	ways    []session.Factors
+	lacking session.Lacking
+
 	// of an exempt
 	until          time.Time // the first moment at which it no longer holds
 	untilText      string
@@ -48,8 +53,9 @@ type statement struct {
 	// of a require
 	exempts []*statement
 
-	rule   string // for Verdict.Rule
-	reason string // for Verdict.Reason when it decides
+	rule     string // for Verdict.Rule
+	reason   string // for Verdict.Reason when it decides
+	unproven string // the same when what was proven is not enough
 }
 
 // expired reports whether an exemption no longer holds at t. Of a time that is
@@ -70,6 +76,7 @@ func (s *statement) setTexts(file string) {
 		s.reason = "allowed"
 	case kindRequire:
 		s.reason = "required and not met: " + s.cond.String()
+		s.unproven = "required and not proven: " + s.waysText()
 	case kindExempt:
 		s.rule = fmt.Sprintf("%s %q %q (%s:%d)", s.kind, s.name, s.own, file, s.line)
 		s.reason = fmt.Sprintf("exempted from require %q until %s by %s", s.name, s.untilText, s.owner)

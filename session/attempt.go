@@ -27,6 +27,7 @@ type Attempt struct {
 	tried    bool // a login was decided, one way or the other
 	logins   int64
 	session  *Session
+	chain    chain
 
 	in, out   atomic.Int64
 	closeOnce sync.Once
@@ -106,18 +107,19 @@ func (a *Attempt) Methods() []Method {
 }
 
 // Knows answers an SSH key query: would this key be accepted if it were proven?
-// Nothing is recorded, since nothing was proven. When it cannot be said now the
+// Nothing is recorded, since nothing was proven; package auth may remember a key that
+// the account does not have, for its administrator. When it cannot be said now the
 // answer is no.
-func (a *Attempt) Knows(ctx context.Context, user string, key Key) bool {
+func (a *Attempt) Knows(ctx context.Context, user string, key Key) KeyAnswer {
 	if a.gate.cfg.Limiter.Guess(a.peer, user, MethodPublicKey) != nil {
-		return false
+		return KeyAnswer{}
 	}
-	known, err := a.gate.cfg.Auth.Knows(ctx, user, key)
+	answer, err := a.gate.cfg.Auth.Knows(ctx, a.peer.Remote.Addr(), user, key)
 	if err != nil {
 		a.gate.cfg.Log.Error("key query", "conn", a.peer.Conn, "err", err)
-		return false
+		return KeyAnswer{}
 	}
-	return known
+	return answer
 }
 
 // Offer is one proof. It returns a Session when it was enough, *MoreError when
@@ -128,8 +130,14 @@ func (a *Attempt) Knows(ctx context.Context, user string, key Key) bool {
 // time for every name, whether the account may be used, the rules once more, a
 // place among the sessions, and the durable record. Only then is the login
 // granted.
+//
+// Where the rules ask for more than one proof, what was right is kept for as long
+// as the connection stays at the same name; the account must not change meanwhile.
 func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
-	a.Logout(nil)
+	a.endSession(nil)
+	if !a.chain.begun(c.User) {
+		a.chain = chain{}
+	}
 	crossed := a.crossed(c)
 	if err := a.budget(c); err != nil {
 		a.recordRefused(ctx, c, crossed, err)
@@ -149,15 +157,21 @@ func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
 		a.failures++
 		return nil, &Refusal{Kind: ErrInsecure, Hint: named.verdict.Hint}
 	}
+	if c.Method == MethodCode && a.chain.proven == 0 {
+		return nil, a.deny(ctx, began, named, crossed, false, ErrDenied)
+	}
 	again, err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c)
 	switch {
 	case err == nil && named.verdict.Allowed && !named.account.Disabled:
-		return a.enter(ctx, began, c, crossed, again, named.account.Generation)
-	case isMore(err) && named.verdict.Allowed && !named.account.Disabled:
-		named.verdict.Reason = err.Error()
-		a.recordLogin(named, OutcomeRefused, crossed)
-		return nil, err
-	case err == nil, isMore(err):
+		if a.chain.proven == 0 {
+			a.chain = chain{user: c.User, method: c.Method, generation: named.account.Generation}
+		}
+		a.chain.proven |= c.Method.Factor()
+		if named.verdict.Lacking.More(a.chain.proven) && a.chain.generation == named.account.Generation {
+			return nil, a.more(ctx, began, c, named, crossed, again)
+		}
+		return a.enter(ctx, began, c, crossed, again)
+	case err == nil:
 		return nil, a.deny(ctx, began, named, crossed, again, nil)
 	case errors.Is(err, ErrDenied):
 		return nil, a.deny(ctx, began, named, crossed, again, err)
@@ -166,6 +180,25 @@ func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
 		a.recordLogin(named, OutcomeError, crossed)
 		return nil, unavailable(err)
 	}
+}
+
+// more answers a right proof that is not enough: with what may follow, or where
+// the protocol cannot ask for it, like a wrong one.
+func (a *Attempt) more(ctx context.Context, began time.Time, c Credential, named decision, crossed string, again bool) error {
+	next := named.verdict.Lacking.Next(a.chain.proven, a.peer.Protocol.canFollow())
+	if next == 0 {
+		verified, err := a.decidePhase(ctx, PhaseVerified, c.User, c.Method)
+		a.chain = chain{}
+		if err != nil {
+			a.recordLogin(verified, OutcomeError, crossed)
+			return err
+		}
+		return a.deny(ctx, began, verified, crossed, again, nil)
+	}
+	more := &MoreError{Methods: next.methods()}
+	named.verdict.Reason = more.Error()
+	a.recordLogin(named, OutcomeRefused, crossed)
+	return more
 }
 
 // budget asks the limits before anything is spent on a guess.
@@ -177,7 +210,9 @@ func (a *Attempt) budget(c Credential) error {
 }
 
 // enter turns a right proof into a session: the part of Offer after Verify.
-func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, crossed string, again bool, generation int64) (*Session, error) {
+func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, crossed string, again bool) (*Session, error) {
+	proofs := a.chain
+	defer func() { a.chain = chain{} }() // granted or not, it was used
 	leave, err := a.gate.cfg.Limiter.Enter(c.User)
 	if err != nil {
 		a.recordRefused(ctx, c, crossed, err)
@@ -193,7 +228,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 		a.recordLogin(verified, OutcomeError, crossed)
 		return nil, err
 	}
-	changed := verified.account.Generation != generation
+	changed := verified.account.Generation != proofs.generation
 	if changed {
 		verified.verdict.Reason = "the account was changed during the login"
 	}
@@ -210,7 +245,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 		a.gate.cfg.Log.Error("login not recorded, so not granted", "conn", a.peer.Conn, "err", err)
 		return nil, unavailable(err)
 	}
-	if !s.grant(c.Method) {
+	if !s.grant(proofs.method) {
 		return nil, ErrDenied // revoked while the record was written
 	}
 	a.tried = true
@@ -254,8 +289,14 @@ func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed
 }
 
 // Logout ends the session that the connection has, if any. The connection may
-// log in again (REIN, a second USER). The connection record stays open.
+// log in again (REIN, a second USER). What it had proven is forgotten. The
+// connection record stays open.
 func (a *Attempt) Logout(cause error) {
+	a.chain = chain{}
+	a.endSession(cause)
+}
+
+func (a *Attempt) endSession(cause error) {
 	if a.session != nil {
 		a.session.end(cause)
 		a.session = nil
@@ -325,6 +366,7 @@ func (a *Attempt) request(phase Phase) Request {
 // A decision is a verdict with what it was based on.
 type decision struct {
 	request Request
+	offered Method
 	account Account
 	verdict Verdict
 }
@@ -342,12 +384,10 @@ func (a *Attempt) decidePhase(ctx context.Context, phase Phase, user string, m M
 	}
 	r := a.request(phase)
 	r.User, r.Known, r.Groups, r.Method = user, account.Known, account.Identity.Groups, m
-	return decision{request: r, account: account, verdict: a.policy.Decide(r)}, nil
-}
-
-func isMore(err error) bool {
-	_, ok := errors.AsType[*MoreError](err)
-	return ok
+	if a.chain.begun(user) {
+		r.Method, r.Proven = a.chain.method, a.chain.proven
+	}
+	return decision{request: r, offered: m, account: account, verdict: a.policy.Decide(r)}, nil
 }
 
 // unavailable keeps the temporary kinds and turns any other fault into one.

@@ -15,9 +15,12 @@ const (
 	MethodPassword            Method = "password"
 	MethodPublicKey           Method = "publickey"
 	MethodKeyboardInteractive Method = "keyboard-interactive"
+	// MethodCode is a one-time code. It only ever follows another proof.
+	MethodCode Method = "code"
 )
 
-// Methods lists every Method, in the order in which they are offered.
+// Methods lists every Method by which a login may begin, in the order in which
+// they are offered.
 func Methods() []Method {
 	return []Method{MethodPublicKey, MethodPassword, MethodKeyboardInteractive}
 }
@@ -30,6 +33,15 @@ type Key struct {
 	Blob      string // encoding; a string so that Key can be compared
 	// Fingerprint is "SHA256:..." as OpenSSH prints it.
 	Fingerprint string
+}
+
+// KeyAnswer is what is said of a key before its proof. The zero value is no.
+type KeyAnswer struct {
+	Known bool
+	// NoTouch says that a security key need not have been touched to sign.
+	NoTouch bool
+	// Why says, for the record alone, what is wrong with a key of the account.
+	Why string
 }
 
 // KeyX509 is the Algorithm of a certificate's key.
@@ -48,12 +60,11 @@ func CertificateKey(cert *x509.Certificate) Key {
 }
 
 // Credential is a claimed name with one proof of it. Make one with Password,
-// KeyboardInteractive or PublicKey; the zero value proves nothing.
+// KeyboardInteractive, Code or PublicKey; the zero value proves nothing.
 type Credential struct {
 	User   string
 	Method Method
-	// Secret is what the peer typed, for MethodPassword and
-	// MethodKeyboardInteractive.
+	// Secret is what the peer typed, for all methods but MethodPublicKey.
 	Secret Secret
 	// Key is a key whose signature the front-end has verified, for
 	// MethodPublicKey.
@@ -69,6 +80,11 @@ func Password(user, password string) Credential {
 // keyboard-interactive (RFC 4256).
 func KeyboardInteractive(user, answer string) Credential {
 	return Credential{User: user, Method: MethodKeyboardInteractive, Secret: NewSecret(answer)}
+}
+
+// Code is a name with a one-time code.
+func Code(user, code string) Credential {
+	return Credential{User: user, Method: MethodCode, Secret: NewSecret(code)}
 }
 
 // PublicKey is a name with a key. The caller must have verified the signature

@@ -98,7 +98,8 @@ func Hint(err error) string {
 	return ""
 }
 
-// A MoreError says that the proof was right and that a further one is needed.
+// A MoreError says that the proof was right and that the rules ask for a further
+// one.
 // Methods lists what may be offered next.
 type MoreError struct{ Methods []Method }
 

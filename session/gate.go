@@ -18,14 +18,15 @@ type Authenticator interface {
 	// Lookup returns what is known of user; the zero Account if there is none.
 	Lookup(ctx context.Context, user string) (Account, error)
 	// Verify checks one proof. It returns nil if it is right, ErrDenied if it is
-	// wrong, *MoreError if it is right and a further one is needed, and
-	// ErrUnavailable if it could not be checked now. An unknown user takes as long
+	// wrong, and ErrUnavailable if it could not be checked now. Whether it is enough
+	// is for the rules to say. A code that was right once is never right again. An unknown user takes as long
 	// as a known one. source is where the guess comes from, for fair queueing. again
 	// says that the same proof was checked a while ago, with the same result: a
 	// device that retries, not one more guess.
 	Verify(ctx context.Context, source netip.Addr, c Credential) (again bool, err error)
-	// Knows reports whether key would be accepted for user, before any proof.
-	Knows(ctx context.Context, user string, key Key) (bool, error)
+	// Knows tells whether key would be accepted for user from source, before any
+	// proof.
+	Knows(ctx context.Context, source netip.Addr, user string, key Key) (KeyAnswer, error)
 }
 
 // Limiter counts what peers do and says when it is too much. Its refusals are

@@ -35,8 +35,13 @@ type Request struct {
 	// Known says that User names an account; Groups are that account's.
 	Known  bool     `json:"known,omitempty"`
 	Groups []string `json:"groups,omitempty"`
-	// Method is the one to be offered or that was offered; empty when not known.
+	// Method is the one to be offered or that was offered; empty when not known. In
+	// a login of several proofs it is that of the first: what follows is what the
+	// rules ask for.
 	Method Method `json:"method,omitempty"`
+	// Proven is what was proven on this connection so far, in PhaseVerified with the
+	// last proof.
+	Proven Factors `json:"proven,omitempty"`
 }
 
 // Verdict is what the rules say of a Request. The zero Verdict denies.
@@ -53,6 +58,9 @@ type Verdict struct {
 	WouldRefuse []string
 	// Hint is the text for the peer, the same for every user.
 	Hint string
+	// Lacking says which proofs are not enough for whoever is allowed. In
+	// PhaseVerified a Request whose Proven is not enough is refused.
+	Lacking Lacking
 	// Data is what holds for the session, of a verdict in PhaseVerified that allows.
 	Data DataRules
 	// SSH is what holds for the key exchange, of a verdict in PhaseConnect that allows.

@@ -19,8 +19,13 @@ const (
 	maxUser = 256
 	// maxReason is the longest text of a failure that goes into the record.
 	maxReason = 300
-	// prompt is the one question of keyboard-interactive, with the echo off.
-	prompt = "Password: "
+	// noTouchRequired is what the library looks for before it demands that a
+	// security key was touched.
+	noTouchRequired = "no-touch-required"
+	// The questions of keyboard-interactive, with the echo off: one at a time, the
+	// second only where a code is what is missing.
+	prompt     = "Password: "
+	codePrompt = "Verification code: "
 )
 
 var (
@@ -147,6 +152,10 @@ func (l *login) callbacks(methods []session.Method) ssh.ServerAuthCallbacks {
 	if slices.Contains(methods, session.MethodKeyboardInteractive) {
 		c.KeyboardInteractiveCallback = l.keyboardInteractive
 	}
+	if slices.Contains(methods, session.MethodCode) {
+		// Where a password would do as well, it has a method of its own.
+		c.KeyboardInteractiveCallback = l.code
+	}
 	return c
 }
 
@@ -180,27 +189,51 @@ func (l *login) password(m ssh.ConnMetadata, password []byte) (*ssh.Permissions,
 // keyboardInteractive asks for the password (RFC 4256, section 3.2), whether or
 // not the name exists.
 func (l *login) keyboardInteractive(m ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
-	answers, err := challenge("", "", []string{prompt}, []bool{false})
+	answer, err := askFor(challenge, prompt)
 	if err != nil {
 		return nil, err
 	}
-	if len(answers) != 1 {
-		return nil, errLogin
+	return nil, l.offer(session.KeyboardInteractive(user(m), answer))
+}
+
+// code asks for a one-time code. It is offered only after another proof.
+func (l *login) code(m ssh.ConnMetadata, challenge ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+	answer, err := askFor(challenge, codePrompt)
+	if err != nil {
+		return nil, err
 	}
-	return nil, l.offer(session.KeyboardInteractive(user(m), answers[0]))
+	return nil, l.offer(session.Code(user(m), answer))
+}
+
+func askFor(challenge ssh.KeyboardInteractiveChallenge, question string) (string, error) {
+	answers, err := challenge("", "", []string{question}, []bool{false})
+	if err != nil {
+		return "", err
+	}
+	if len(answers) != 1 {
+		return "", errLogin
+	}
+	return answers[0], nil
 }
 
 // publicKey answers whether a key would do. It is also called for keys that are
 // only asked about (RFC 4252, section 7), so that it proves and records nothing.
 func (l *login) publicKey(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-	if _, certificate := key.(*ssh.Certificate); certificate || shortRSA(key) != nil {
+	if shortRSA(key) != nil {
 		return nil, errLogin
 	}
-	if !l.attempt.Knows(l.ctx, user(m), wireKey(key)) {
+	answer := l.attempt.Knows(l.ctx, user(m), wireKey(key))
+	if !answer.Known {
 		l.strange = strange{user: user(m), key: ssh.FingerprintSHA256(key), keys: l.strange.keys + 1}
+		if answer.Why != "" {
+			l.strange.key += " (" + clip(answer.Why) + ")"
+		}
 		return nil, errLogin
 	}
 	l.known = user(m)
+	if answer.NoTouch {
+		return &ssh.Permissions{Extensions: map[string]string{noTouchRequired: ""}}, nil
+	}
 	return nil, nil
 }
 

@@ -148,6 +148,9 @@ func (c *core) close() error {
 	if c.record != nil {
 		errs = append(errs, c.record.Close())
 	}
+	if c.accounts != nil {
+		errs = append(errs, c.accounts.Close(context.Background()))
+	}
 	if c.db != nil {
 		errs = append(errs, c.db.Close())
 	}

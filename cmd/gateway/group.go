@@ -11,8 +11,8 @@ import (
 )
 
 func (c *cli) groupCommand() *cobra.Command {
-	return group("group", "What the members of a group may do with files", "  gateway group set partners --permit /in=drop --quota-bytes 100GiB",
-		c.groupList(), c.groupShow(), c.groupSet(), c.groupRemove())
+	return group("group", "What the members of a group may do with files, and whose certificates let them in", "  gateway group set partners --permit /in=drop --quota-bytes 100GiB",
+		c.groupList(), c.groupShow(), c.groupSet(), c.groupRemove(), c.groupCA(), c.groupKRL())
 }
 
 func (c *cli) groupList() *cobra.Command {
@@ -112,4 +112,90 @@ func showGroup(w io.Writer, g admin.Group) {
 	}
 	fmt.Fprintf(w, "name       %s\nmembers    %s\n", g.Name, members)
 	showAllowance(w, g.Allowance, "it neither allows nor forbids")
+}
+
+func (c *cli) groupCA() *cobra.Command {
+	add := &cobra.Command{
+		Use: "add GROUP FILE", Short: "Let in members of the group by SSH certificates that the keys of a file sign",
+		Long: `Let in members of the group by SSH certificates (ssh-keygen -s) that one of the
+public keys of a file signs. A certificate must name the account among its
+principals, or one of principals="..." where the line of the key has that option.`,
+		Example: "  gateway group ca add staff ca.pub", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.groupFile(cmd, "group.ca.add", args[0], args[1])
+		},
+	}
+	list := &cobra.Command{
+		Use: "list GROUP", Short: "List whose certificates let members of the group in", Example: "  gateway group ca list staff", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			trust, err := ask[admin.Trust](cmd.Context(), c, "group.trust", admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(trust, func(w io.Writer) { showTrust(w, args[0], trust) })
+		},
+	}
+	remove := &cobra.Command{
+		Use: "remove GROUP FINGERPRINT", Short: "Take an authority from the group, and end its members' sessions",
+		Example: "  gateway group ca remove staff SHA256:uJ3y...", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			trust, err := ask[admin.Trust](cmd.Context(), c, "group.ca.remove", admin.NameValue{Name: args[0], Value: args[1]})
+			if err != nil {
+				return err
+			}
+			return c.print(trust, func(w io.Writer) { showTrust(w, args[0], trust) })
+		},
+	}
+	return group("ca", "Authorities whose SSH certificates let members of a group in", "  gateway group ca add staff ca.pub", add, list, remove)
+}
+
+func (c *cli) groupKRL() *cobra.Command {
+	set := &cobra.Command{
+		Use: "set GROUP FILE", Short: "Revoke keys and certificates of the group's members by a list of ssh-keygen -k",
+		Long: `Revoke keys and certificates of the group's members by a list of ssh-keygen -k, in
+place of the one the group had. It holds from the next login on.`,
+		Example: "  gateway group krl set staff revoked.krl", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.groupFile(cmd, "group.krl.set", args[0], args[1])
+		},
+	}
+	remove := &cobra.Command{
+		Use: "remove GROUP", Short: "Revoke nothing any more", Example: "  gateway group krl remove staff", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			trust, err := ask[admin.Trust](cmd.Context(), c, "group.krl.set", admin.NameData{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(trust, func(w io.Writer) { showTrust(w, args[0], trust) })
+		},
+	}
+	return group("krl", "Keys and certificates of a group's members that are revoked", "  gateway group krl set staff revoked.krl", set, remove)
+}
+
+// groupFile brings a file to a method about a group.
+func (c *cli) groupFile(cmd *cobra.Command, method, name, path string) error {
+	content, err := readSmall(path, c.stdin)
+	if err != nil {
+		return err
+	}
+	if content == "" {
+		return fmt.Errorf("%s is empty", path)
+	}
+	trust, err := ask[admin.Trust](cmd.Context(), c, method, admin.NameData{Name: name, Data: []byte(content)})
+	if err != nil {
+		return err
+	}
+	return c.print(trust, func(w io.Writer) { showTrust(w, name, trust) })
+}
+
+func showTrust(w io.Writer, name string, t admin.Trust) {
+	if len(t.Authorities) == 0 {
+		fmt.Fprintf(w, "no certificates let members of %s in\n", name)
+	}
+	for _, k := range t.Authorities {
+		fmt.Fprintf(w, "authority  %s\n", strings.Join(append([]string{k.Algorithm, k.Fingerprint, k.Comment}, k.Options...), " "))
+	}
+	if r := t.Revoked; r != nil {
+		fmt.Fprintf(w, "revoked    by a list of %d bytes, version %d of %s\n", r.Bytes, r.Version, r.Generated.Format("2006-01-02 15:04"))
+	}
 }

@@ -54,7 +54,7 @@ func showWarnings(w io.Writer, warnings []policies.Warning) {
 }
 
 func (c *cli) policyExplain() *cobra.Command {
-	var user, protocol, channel, listener, from, method, at string
+	var user, protocol, channel, listener, from, method, proven, at string
 	var groups []string
 	cmd := &cobra.Command{
 		Use: "explain", Short: "Say what the rules decide, by which statement, and what would be allowed",
@@ -82,6 +82,9 @@ func (c *cli) policyExplain() *cobra.Command {
 			if err := oneOf("method", method, "", "password", "publickey", "keyboard-interactive"); err != nil {
 				return err
 			}
+			if err := q.Proven.UnmarshalText([]byte(proven)); err != nil {
+				return usage("--proven: %v", err)
+			}
 			if q.At, err = parseAt(at); err != nil {
 				return err
 			}
@@ -103,6 +106,7 @@ func (c *cli) policyExplain() *cobra.Command {
 	f.StringVar(&listener, "listener", "", "name of the listener")
 	f.StringVar(&from, "from", "", "where from, an IP `ADDRESS`")
 	f.StringVar(&method, "method", "", "password, publickey or keyboard-interactive")
+	f.StringVar(&proven, "proven", "", "all that was `PROVEN`, such as publickey+password or password+code (default: what the method proves)")
 	f.StringVar(&at, "at", "", "when: `TIME` as 2027-07-01 or 2027-07-01T08:00:00Z (default: now)")
 	for flag, values := range map[string][]string{
 		"protocol": {"ftp", "sftp", "submission", "relay"}, "channel": {"plain", "tls", "ssh"},

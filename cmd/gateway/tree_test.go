@@ -75,7 +75,7 @@ func TestWrongUsage(t *testing.T) {
 		{"user set alice --quota-bytes 10GB", `--quota-bytes: "10GB" is not a size such as`},
 		{"user set alice --quota-files -1", `--quota-files: "-1" is not a number of files`},
 		{"user add alice --bandwidth x", `--bandwidth: "x" is not a size`},
-		{"group", "gateway group needs a command: list, remove, set, show"},
+		{"group", "gateway group needs a command: ca, krl, list, remove, set, show"},
 		{"group set users", "nothing to change: give --permit, --quota-bytes, --quota-files or --bandwidth"},
 		{"policy explain", "--user, --protocol and --from are needed"},
 		{"policy explain --user a --protocol gopher --channel plain --from ::1", `--protocol is "gopher"; want one of ftp, sftp, submission, relay`},

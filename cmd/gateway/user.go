@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"gateway/admin"
+	"gateway/auth"
 )
 
 func (c *cli) userCommand() *cobra.Command {
@@ -20,7 +21,7 @@ func (c *cli) userCommand() *cobra.Command {
 		c.userAct("disable", "Refuse the account's logins and end its sessions", "disabled"),
 		c.userAct("enable", "Accept the account's logins again", "enabled"),
 		c.userAct("remove", "Remove the account; its files stay", "removed"),
-		c.keyCommand(), c.addressCommand())
+		c.keyCommand(), c.totpCommand(), c.addressCommand())
 }
 
 func (c *cli) userAdd() *cobra.Command {
@@ -174,11 +175,14 @@ func showUser(w io.Writer, u admin.User) {
 		}
 		return strings.Join(list, ", ")
 	}
+	if !u.TOTPAdded.IsZero() {
+		password += ", one-time codes since " + u.TOTPAdded.Format("2006-01-02")
+	}
 	fmt.Fprintf(w, "name       %s\nstate      %s\ngroups     %s\npassword   %s\naddresses  %s\nroute      %s\ncreated    %s\n",
 		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
 	showAllowance(w, u.Allowance, "what its groups permit, or everything")
 	for _, k := range u.Keys {
-		fmt.Fprintf(w, "key        %s %s %s\n", k.Algorithm, k.Fingerprint, k.Comment)
+		fmt.Fprintf(w, "key        %s\n", strings.Join(append([]string{k.Algorithm, k.Fingerprint, k.Comment}, k.Options...), " "))
 	}
 }
 
@@ -239,7 +243,11 @@ func (c *cli) keyCommand() *cobra.Command {
 		Use: "add NAME FILE", Short: "Add the SSH keys of a file like authorized_keys, or those of PEM certificates",
 		Long: `Add the public keys of a file: SSH keys in the format of authorized_keys, or the
 certificates (PEM) that a client shows in TLS. Of a certificate it is the key that
-counts: one that is renewed for the same key needs no change here.`,
+counts: one that is renewed for the same key needs no change here.
+
+Of the options of authorized_keys, from="...", expiry-time="...", no-touch-required,
+cert-authority and principals="..." are honoured; restrict and the like hold anyway;
+all others are refused by name.`,
 		Example: "  gateway user key add alice ~/.ssh/id_ed25519.pub\n  gateway user key add alice alice.crt", Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			content, err := readSmall(args[1], c.stdin)
@@ -263,9 +271,9 @@ counts: one that is renewed for the same key needs no change here.`,
 				}
 				var rows [][]string
 				for _, k := range user.Keys {
-					rows = append(rows, []string{k.Fingerprint, k.Algorithm, k.Added.Format("2006-01-02"), k.Comment})
+					rows = append(rows, []string{k.Fingerprint, k.Algorithm, k.Added.Format("2006-01-02"), k.Comment, strings.Join(k.Options, ",")})
 				}
-				table(w, []string{"FINGERPRINT", "TYPE", "ADDED", "COMMENT"}, rows)
+				table(w, []string{"FINGERPRINT", "TYPE", "ADDED", "COMMENT", "OPTIONS"}, rows)
 			})
 		},
 	}
@@ -276,7 +284,80 @@ counts: one that is renewed for the same key needs no change here.`,
 			return c.userChange(cmd, "user.key.remove", args[0], args[1])
 		},
 	}
-	return group("key", "SSH keys and client certificates of an account", "  gateway user key add alice ~/.ssh/id_ed25519.pub", add, list, remove)
+	return group("key", "SSH keys and client certificates of an account", "  gateway user key add alice ~/.ssh/id_ed25519.pub", add, list, remove, c.keyOffered(), c.keyAccept())
+}
+
+func (c *cli) keyOffered() *cobra.Command {
+	return &cobra.Command{
+		Use: "offered NAME", Short: "List SSH keys that clients offered for the account and that it does not have",
+		Long: `List SSH keys that clients offered for the account and that it does not have, the
+last one first: at most 16. Anybody can offer a key in anybody's name, and nobody has
+proven to hold these: ask the owner of the account for the fingerprint.`,
+		Example: "  gateway user key offered alice", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			keys, err := ask[[]auth.OfferedKey](cmd.Context(), c, "user.key.offered", admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(orEmpty(keys), func(w io.Writer) {
+				if len(keys) == 0 {
+					fmt.Fprintf(w, "no client of %s has offered a key that it does not have\n", args[0])
+					return
+				}
+				var rows [][]string
+				for _, k := range keys {
+					rows = append(rows, []string{k.Fingerprint, k.Algorithm, fmt.Sprint(k.Count), k.Last.Format("2006-01-02 15:04"), k.From})
+				}
+				table(w, []string{"FINGERPRINT", "TYPE", "COUNT", "LAST", "FROM"}, rows)
+			})
+		},
+	}
+}
+
+func (c *cli) keyAccept() *cobra.Command {
+	return &cobra.Command{
+		Use: "accept NAME FINGERPRINT", Short: "Give the account a key that was offered for it",
+		Example: "  gateway user key accept alice SHA256:uJ3y...", Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return c.userChange(cmd, "user.key.accept", args[0], args[1])
+		},
+	}
+}
+
+func (c *cli) totpCommand() *cobra.Command {
+	var issuer string
+	add := &cobra.Command{
+		Use: "add NAME", Short: "Make a secret for one-time codes, and show it this once",
+		Long: `Make a secret for one-time codes (TOTP), in place of the one the account had, and
+show it: as text, and as an address that authenticators take as a QR code. It is
+not shown again. Codes are asked for where a rule of the policy wants them:
+
+  require "two factors" { factors = ["publickey+password", "password+code"] }`,
+		Example: "  gateway user totp add alice\n  gateway user totp add alice --json | jq -r .uri | qrencode -t ansiutf8", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			totp, err := ask[auth.TOTP](cmd.Context(), c, "user.totp.add", admin.NameValue{Name: args[0], Value: issuer})
+			if err != nil {
+				return err
+			}
+			return c.print(totp, func(w io.Writer) {
+				fmt.Fprintf(w, "secret     %s\naddress    %s\n", totp.Secret, totp.URI)
+				fmt.Fprintln(w, "They are not shown again. A code is asked for where a rule has factors: gateway policy explain")
+			})
+		},
+	}
+	add.Flags().StringVar(&issuer, "issuer", "Gateway", "the `NAME` that an authenticator shows")
+	remove := &cobra.Command{
+		Use: "remove NAME", Short: "Remove the secret; where a rule wants a code, the account is out",
+		Example: "  gateway user totp remove alice", Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			user, err := ask[admin.User](cmd.Context(), c, "user.totp.remove", admin.Name{Name: args[0]})
+			if err != nil {
+				return err
+			}
+			return c.print(user, func(w io.Writer) { fmt.Fprintf(w, "%s has no one-time codes any more\n", user.Name) })
+		},
+	}
+	return group("totp", "One-time codes of an account", "  gateway user totp add alice", add, remove)
 }
 
 func (c *cli) addressCommand() *cobra.Command {

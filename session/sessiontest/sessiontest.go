@@ -30,6 +30,7 @@ type account struct {
 	session.Account
 	password string
 	key      string
+	code     string
 }
 
 // Add makes an account; key is the wire form of its public key, or "".
@@ -45,6 +46,15 @@ func (a *Accounts) Add(user, password, key string, groups ...string) {
 		}},
 		password: password, key: key,
 	}
+}
+
+// Code makes code the one-time code of the account.
+func (a *Accounts) Code(user, code string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.accounts[user]
+	acc.code = code
+	a.accounts[user] = acc
 }
 
 // Allow changes what the account may do with files, from its next login on.
@@ -107,8 +117,12 @@ func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential)
 		return false, a.fault
 	}
 	acc, known := a.accounts[c.User]
+	want := acc.password
+	if c.Method == session.MethodCode {
+		want = acc.code
+	}
 	right := known && c.Method == session.MethodPublicKey && acc.key != "" && c.Key.Blob == acc.key ||
-		known && c.Method != session.MethodPublicKey && !c.Secret.Empty() && c.Secret == session.NewSecret(acc.password)
+		known && c.Method != session.MethodPublicKey && !c.Secret.Empty() && c.Secret == session.NewSecret(want)
 	if !right {
 		return false, session.ErrDenied
 	}
@@ -116,11 +130,11 @@ func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential)
 }
 
 // Knows implements session.Authenticator.
-func (a *Accounts) Knows(_ context.Context, user string, key session.Key) (bool, error) {
+func (a *Accounts) Knows(_ context.Context, _ netip.Addr, user string, key session.Key) (session.KeyAnswer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	acc := a.accounts[user]
-	return acc.key != "" && acc.key == key.Blob, a.fault
+	return session.KeyAnswer{Known: acc.key != "" && acc.key == key.Blob}, a.fault
 }
 
 // Rules is a Policy made of a function; nil allows everything.
@@ -143,6 +157,26 @@ func Encrypted(q session.Request) session.Verdict {
 		return session.Verdict{Insecure: true, Rule: `require "encrypted-login" (test)`, Reason: "channel is plain", Hint: "Use TLS."}
 	}
 	return session.Verdict{Allowed: true}
+}
+
+// Factors is the rule that one of the ways must be proven, each such as
+// "publickey+password".
+func Factors(ways ...string) Rules {
+	list := make([]session.Factors, len(ways))
+	for i, text := range ways {
+		f, err := session.ParseFactors(text)
+		if err != nil {
+			panic(err) // a test that is wrong
+		}
+		list[i] = f
+	}
+	lacking := session.LackingAllBut(list...)
+	return func(q session.Request) session.Verdict {
+		if q.Phase == session.PhaseVerified && lacking.More(q.Proven) {
+			return session.Verdict{Rule: `require "factors" (test)`, Reason: "not proven", Lacking: lacking}
+		}
+		return session.Verdict{Allowed: true, Lacking: lacking}
+	}
 }
 
 // Record is a Recorder in memory.

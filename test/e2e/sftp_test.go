@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"gateway/internal/gatewaytest"
 	"gateway/session"
 )
 
@@ -144,5 +145,140 @@ func TestSSHGivesNoShell(t *testing.T) {
 		if status == 0 || strings.Contains(out, "uid=") || !strings.Contains(strings.ToLower(out), "sftp") {
 			t.Errorf("ssh %v: exit status %d\n%s", command, status, out)
 		}
+	}
+}
+
+// A certificate lets in whom it names, where its authority is the account's.
+func TestOpenSSHCertificate(t *testing.T) {
+	g := start(t)
+	dir := t.TempDir()
+	for _, name := range []string{"ca", "user"} {
+		must(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name))
+	}
+	key := filepath.Join(dir, "user")
+	login := func() int {
+		_, status := client(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", key, "-b", "/dev/null", alice+"@127.0.0.1")...)
+		return status
+	}
+	sign := func(more ...string) {
+		must(t, "", "ssh-keygen", append([]string{"-q", "-s", filepath.Join(dir, "ca"), "-I", "test", "-V", "-1m:+1h"}, append(more, key+".pub")...)...)
+	}
+	sign("-n", alice)
+	if login() == 0 {
+		t.Error("let in by an authority that nobody knows")
+	}
+	g.CLI("cert-authority "+string(read(t, filepath.Join(dir, "ca.pub"))), "user", "key", "add", alice, "-")
+	for _, tt := range []struct {
+		name string
+		args []string
+		want bool
+	}{
+		{"hers", []string{"-n", alice}, true},
+		{"hers, from here", []string{"-n", alice, "-O", "source-address=127.0.0.0/8"}, true},
+		{"hers, from elsewhere", []string{"-n", alice, "-O", "source-address=10.0.0.0/8"}, false},
+		{"with a command", []string{"-n", alice, "-O", "force-command=x"}, false},
+		{"another's", []string{"-n", "bob"}, false},
+		{"nobody's", nil, false},
+	} {
+		sign(tt.args...)
+		if got := login() == 0; got != tt.want {
+			t.Errorf("%s: let in %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	found := false
+	for _, e := range events(t, g, "--event", "login", "--outcome", "refused") {
+		found = found || strings.Contains(e.Reason, "certificate refused: none of its principals")
+	}
+	if !found {
+		t.Error("the record does not say why a certificate was refused")
+	}
+}
+
+// OpenSSH is asked for the password after its key, and not let in without.
+func TestOpenSSHTwoFactors(t *testing.T) {
+	g := gatewaytest.Start(t, gatewaytest.Options{Users: map[string]string{alice: password}, Policy: `
+allow "files" { protocol = "sftp" }
+require "two factors" { factors = "publickey+password" }
+`})
+	key := filepath.Join(t.TempDir(), "key")
+	must(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+	g.CLI("", "user", "key", "add", alice, key+".pub")
+	for secret, want := range map[string]bool{password: true, "wrong": false} {
+		args := append([]string{"-p", secret, "sftp"}, sshOptions(g.Port("sftp"), "-o", "IdentitiesOnly=yes", "-i", key, "-o", "BatchMode=no", "-b", "/dev/null", alice+"@127.0.0.1")...)
+		if out, status := client(t, "", "sshpass", args...); (status == 0) != want {
+			t.Errorf("password %q: exit status %d\n%s", secret, status, out)
+		}
+	}
+	granted := events(t, g, "--event", "login", "--outcome", "granted")
+	if len(granted) != 1 || granted[0].Facts.Proven != session.FactorKey|session.FactorPassword {
+		t.Errorf("granted %+v", granted)
+	}
+	args := append([]string{"-p", password, "sftp"}, sshOptions(g.Port("sftp"), "-o", "PubkeyAuthentication=no", "-o", "BatchMode=no", "-b", "/dev/null", alice+"@127.0.0.1")...)
+	if _, status := client(t, "", "sshpass", args...); status == 0 {
+		t.Error("let in with the password alone")
+	}
+}
+
+// A key that a client offered is enrolled with one command.
+func TestOpenSSHOfferedKey(t *testing.T) {
+	g := start(t)
+	key := filepath.Join(t.TempDir(), "key")
+	must(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+	login := func() int {
+		_, status := client(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", key, "-b", "/dev/null", alice+"@127.0.0.1")...)
+		return status
+	}
+	if login() == 0 {
+		t.Fatal("let in with a key that nobody knows")
+	}
+	fingerprint := strings.Fields(must(t, "", "ssh-keygen", "-lf", key+".pub"))[1]
+	if list := g.CLI("", "user", "key", "offered", alice); !strings.Contains(list, fingerprint) {
+		t.Fatalf("%s is not in\n%s", fingerprint, list)
+	}
+	g.CLI("", "user", "key", "accept", alice, fingerprint)
+	if login() != 0 {
+		t.Error("not let in with the key that was accepted")
+	}
+	accepted := false
+	for _, e := range events(t, g, "--event", "admin") {
+		accepted = accepted || e.Verb == "accept" && e.Object == "key of "+alice && strings.Contains(e.After, fingerprint)
+	}
+	if !accepted {
+		t.Error("accepting it is not recorded")
+	}
+}
+
+// A certificate by the group's authority lets in until it is revoked.
+func TestOpenSSHRevokedCertificate(t *testing.T) {
+	g := start(t)
+	dir := t.TempDir()
+	for _, name := range []string{"ca", "user"} {
+		must(t, "", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", filepath.Join(dir, name))
+	}
+	key, ca, list := filepath.Join(dir, "user"), filepath.Join(dir, "ca"), filepath.Join(dir, "krl")
+	login := func() bool {
+		_, status := client(t, "", "sftp", sshOptions(g.Port("sftp"), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", key, "-b", "/dev/null", alice+"@127.0.0.1")...)
+		return status == 0
+	}
+	sign := func(serial string) {
+		must(t, "", "ssh-keygen", "-q", "-s", ca, "-I", "test", "-V", "-1m:+1h", "-n", alice, "-z", serial, key+".pub")
+	}
+	sign("7")
+	g.CLI("", "group", "ca", "add", "users", ca+".pub")
+	if !login() {
+		t.Error("not let in by the authority of the group")
+	}
+	must(t, "serial: 7\n", "ssh-keygen", "-q", "-k", "-f", list, "-s", ca+".pub", "-")
+	g.CLI("", "group", "krl", "set", "users", list)
+	if login() {
+		t.Error("let in by a certificate that is revoked")
+	}
+	sign("8")
+	if !login() {
+		t.Error("not let in by the next certificate")
+	}
+	g.CLI("", "group", "ca", "remove", "users", strings.Fields(must(t, "", "ssh-keygen", "-lf", ca+".pub"))[1])
+	if login() {
+		t.Error("let in by an authority that was removed")
 	}
 }
