@@ -157,6 +157,7 @@ func (c *conn) dispatch(ctx context.Context, verb, arg string, pipelined bool) r
 		return replySyntax
 	}
 	from := c.renameFrom
+	c.asks(verb)
 	r := cmd.run(c, ctx, arg)
 	if !cmd.keeps {
 		c.rest, c.until = 0, 0
@@ -286,4 +287,11 @@ func (c *conn) status() reply {
 		lines = append(lines, fmt.Sprintf("%s in progress, %d bytes moved", t.verb, t.moved.Load()))
 	}
 	return reply{211, strings.Join(append(lines, "End of status"), "\n")}
+}
+
+// asks tells the rules what is asked for from now on.
+func (c *conn) asks(verb string) {
+	if c.files != nil {
+		c.files = c.files.For(verb)
+	}
 }

@@ -40,6 +40,11 @@ type Action struct {
 	Target string
 	// To are the forward-paths of Accept.
 	To []string
+	// Request is what the peer asked for, in the words of its protocol: for SFTP the
+	// names that OpenSSH's sftp-server has for -p and -P ("open", "posix-rename"), for
+	// FTP the verb, for a command over SSH its name. It is there for rules; the record
+	// has Verb.
+	Request string
 }
 
 // changes reports whether the action leaves a trace outside the gateway, so
