@@ -110,6 +110,7 @@ func (c *Config) sftp() section {
 		duration("idle_timeout", &c.SFTP.IdleTimeout, "5m", "Time without a request after which a connection is closed."),
 		count("max_sessions", &c.SFTP.MaxSessions, 100, "10", "SSH channels that one connection may have open."),
 		text("banner", &c.SFTP.Banner, "", "Text shown before login."),
+		flag("scp", &c.SFTP.SCP, "false", "Take the old protocol of scp (scp -O) too, with the same permissions, quotas and record; for devices that have nothing else."),
 	}}
 }
 

@@ -198,6 +198,8 @@ func (a Access) allows(act Action) bool {
 			a.Entry(act.Target)&MayRename != 0 && !a.Fixed(act.Target)
 	case Link:
 		return a.Uniform() && a.Entry(act.Target)&MayLink != 0
+	case Exec:
+		return false
 	case Stat:
 		return true // package transfer hides what may be neither listed nor read
 	default:

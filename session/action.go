@@ -16,6 +16,9 @@ const (
 	Rmdir   Verb = "rmdir"
 	SetAttr Verb = "setattr"
 	Link    Verb = "link"
+	// Exec is a program that a peer asks for, and that is never run: its record says
+	// that it was refused.
+	Exec Verb = "exec"
 
 	Accept  Verb = "accept"
 	Reject  Verb = "reject"

@@ -33,7 +33,7 @@ func TestShellAndCommandsAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		s.Stdout = &out
+		s.Stderr = &out
 		err = run(s)
 		exit, ok := errors.AsType[*ssh.ExitError](err)
 		if !ok || exit.ExitStatus() != 1 || out.String() != sftpOnly {
