@@ -133,10 +133,8 @@ func (f *files) digest(r *request, source transfer.Source) (digest, []byte, erro
 	switch {
 	case r.length != 0 && r.length < minBlock:
 		return d, nil, errMalformed
-	case r.offset > math.MaxInt64:
+	case r.offset > math.MaxInt64, int64(r.offset) > info.Size:
 		return d, nil, session.ErrRange
-	case int64(r.offset) > info.Size:
-		return d, nil, io.EOF
 	}
 	from, end := int64(r.offset), info.Size
 	if r.count != 0 && r.count < uint64(end-from) {
