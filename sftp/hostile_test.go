@@ -390,3 +390,36 @@ func TestKeepaliveDuringDigest(t *testing.T) {
 	_ = l.conn.Close() // ends the digest
 	f.stop()
 }
+
+// A link is stored relative, inside of the tree, or not at all.
+func TestLinksStayInside(t *testing.T) {
+	t.Parallel()
+	f, trees := onDisk(t, session.FullAccess())
+	_, c := f.alice(t)
+	if err := errors.Join(c.MkdirAll("d/e"), store(c, "d/f", os.O_WRONLY|os.O_CREATE, "x")); err != nil {
+		t.Fatal(err)
+	}
+	for name, link := range map[string]struct{ target, stored string }{
+		"d/e/absolute": {"/d/f", "../f"}, "d/e/relative": {"../f", "../f"}, "root": {"/", "."}, "dangling": {"/nowhere", "nowhere"},
+	} {
+		if err := c.Symlink(link.target, name); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := os.Readlink(trees.Base + "/alice/" + name); err != nil || got != link.stored {
+			t.Errorf("%s: stored %q, %v, want %q", name, got, err, link.stored)
+		}
+		if got, err := c.ReadLink(name); err != nil || got != link.stored {
+			t.Errorf("%s: told %q, %v", name, got, err)
+		}
+	}
+	for _, target := range []string{"../../etc/passwd", "d/../../x", ".."} {
+		wantCode(t, target, c.Symlink(target, "out"), codePermissionDenied, "")
+	}
+	if err := os.Symlink("/etc/passwd", trees.Base+"/alice/foreign"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := c.Open("foreign")
+	wantCode(t, "a link that leads out", err, codePermissionDenied, "")
+	_, err = c.ReadLink("foreign")
+	wantCode(t, "its target", err, codePermissionDenied, "")
+}
