@@ -233,7 +233,7 @@ func (c *command) digestFile(name string, to io.Writer) error {
 	closed := session.ErrPanic
 	defer func() {
 		if closed != nil {
-			_ = r.Close(context.WithoutCancel(c.ctx), closed)
+			_ = r.Close(c.late(), closed)
 		}
 	}()
 	info, err := r.Stat()
@@ -241,18 +241,29 @@ func (c *command) digestFile(name string, to io.Writer) error {
 		err = c.pool.readAll(r, 0, info.Size, c.step, func(p []byte) { _, _ = to.Write(p) })
 	}
 	closed = nil
-	return r.Close(context.WithoutCancel(c.ctx), err)
+	return r.Close(c.late(), err)
 }
 
 // step is that of files.
 func (c *command) step() error {
+	if err := c.over(); err != nil {
+		return err
+	}
+	return context.Cause(c.gone)
+}
+
+// over fails when the session has ended.
+func (c *command) over() error {
 	select {
 	case <-c.session.Done():
 		return session.ErrClosed
 	default:
-		return context.Cause(c.gone)
+		return nil
 	}
 }
+
+// late is a context for what must be done although it is over.
+func (c *command) late() context.Context { return context.WithoutCancel(c.ctx) }
 
 // touching is what comes in a channel: whatever comes shows that the connection is
 // in use.

@@ -58,27 +58,31 @@ func (f *files) ends(r *request) (transfer.Source, *upload, error) {
 		return nil, nil, err
 	}
 	_, into := f.handles.get(r.into)
-	to, ok := into.(*upload)
-	switch into.(type) {
-	case *download:
+	to, writes := into.(*upload)
+	switch _, reads := into.(*download); {
+	case reads:
 		return nil, nil, errReadOnly
-	case *upload:
-	default:
+	case !writes:
 		return nil, nil, errHandle
+	case from == file(to):
+		return nil, nil, errSameHandle
 	}
-	switch source := from.(type) {
+	source, err := sourceOf(from)
+	return source, to, err
+}
+
+// sourceOf is what can be read through a handle.
+func sourceOf(open file) (transfer.Source, error) {
+	switch open := open.(type) {
 	case *download:
-		return source.r, to, nil
+		return open.r, nil
 	case *upload:
-		switch {
-		case ok && source == to:
-			return nil, nil, errSameHandle
-		case !source.readable:
-			return nil, nil, errWriteOnly
+		if open.readable {
+			return open.w, nil
 		}
-		return source.w, to, nil
+		return nil, errWriteOnly
 	default:
-		return nil, nil, errHandle
+		return nil, errHandle
 	}
 }
 

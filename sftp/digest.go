@@ -94,15 +94,9 @@ func (f *files) checkOpen(r *request, prefix string) error {
 	if err != nil {
 		return err
 	}
-	var source transfer.Source
-	switch open := open.(type) {
-	case *download:
-		source = open.r
-	case *upload:
-		if !open.readable {
-			return errWriteOnly
-		}
-		source = open.w
+	source, err := sourceOf(open)
+	if err != nil {
+		return err
 	}
 	d, sums, err := f.digest(r, source)
 	if err != nil {

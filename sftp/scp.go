@@ -3,7 +3,6 @@ package sftp
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -242,6 +241,3 @@ func (s *scpRun) opened() error {
 	}
 	return nil
 }
-
-// late is a context for what must be done although it is over.
-func (c *command) late() context.Context { return context.WithoutCancel(c.ctx) }

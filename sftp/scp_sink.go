@@ -160,7 +160,7 @@ func (s *scpRun) receiveFile(name string, h scpHeader, times *scpHeader) error {
 		failed = w.SetAttr(*attr)
 	}
 	if failed == nil {
-		failed = s.step()
+		failed = s.over()
 	}
 	if failed != nil {
 		return s.refuse(name, w.Abort(s.late(), failed, true))
@@ -195,7 +195,7 @@ func (s *scpRun) content(w *transfer.Writer, size int64) (failed, err error) {
 			return failed, err
 		}
 		if failed == nil {
-			failed = s.step()
+			failed = s.over() // a peer that has sent all may leave
 		}
 		if failed == nil {
 			failed = w.Pace(s.pace, int64(len(p)))
