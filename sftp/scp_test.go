@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -11,7 +12,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/crypto/ssh"
 
 	"gateway/session"
 )
@@ -283,4 +287,86 @@ func TestRclone(t *testing.T) {
 	if out, err := tryClient(t, "", "rclone", config, "check", dir, remote+"to"); err == nil || !strings.Contains(out, "1 differences found") {
 		t.Errorf("after a change: %v, %s", err, out)
 	}
+}
+
+// scp may do what the account may do, and no more.
+func TestSCPWithinPermissionsAndQuota(t *testing.T) {
+	t.Parallel()
+	access := session.Access{
+		Rules: []session.PathRule{{Path: "/", May: session.MayList | session.MayRead}, {Path: "/in", May: session.MayDrop}, {Path: "/own", May: session.MayAll &^ session.MayOverwrite}},
+		Quota: session.Quota{Bytes: 100},
+	}
+	f, trees := onDisk(t, access)
+	f.server.cfg.SCP = true
+	tree, err := trees.Open("alice", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	for _, name := range []string{"in", "own"} {
+		if err := tree.Mkdir(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := f.dial(t, "alice", ssh.Password("right"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string, size int) string {
+		return fmt.Sprintf("C0644 %d %s\n%s\x00", size, name, strings.Repeat("x", size))
+	}
+	for _, x := range []struct{ line, sent, out string }{
+		{"scp -t in", file("a", 9), "\x00\x00\x00"},
+		{"scp -t in", "C0644 9 a\n", "\x00\x01scp: in/a: Permission denied\n"},
+		{"scp -t /", "C0644 9 a\n", "\x00\x01scp: /a: Permission denied\n"},
+		{"scp -rt /", "D0755 0 d\n", "\x00\x01scp: /d: Permission denied\n"},
+		{"scp -f in/a", "\x00", "\x01scp: in/a: No such file\n"},
+		{"scp -rf in", "\x00", "\x01scp: in: Permission denied\n"},
+		{"scp -t own", file("big", 101), "\x00\x00\x01scp: own/big: Over quota\n"},
+		{"scp -t own/../../../in/b", file("x", 1), "\x00\x00\x00"},
+		{"scp -t own", file("fits", 80), "\x00\x00\x00"},
+		{"scp -t own", "C0644 1 fits\n", "\x00\x01scp: own/fits: Permission denied\n"},
+	} {
+		out, _, status := runCommand(t, c, x.line, x.sent)
+		if out != x.out || (status == 0) != !strings.Contains(x.out, "scp:") {
+			t.Errorf("%s: said %q, status %d, want %q", x.line, out, status, x.out)
+		}
+	}
+	if usage, err := tree.Usage(t.Context()); err != nil || usage.Bytes != 90 || usage.Files != 5 {
+		t.Errorf("left %+v, %v", usage, err)
+	}
+}
+
+// A sender that stalls is cut off like any other that asks for nothing.
+func TestSCPStalls(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ln := newPipes()
+		f := startOn(t, ln, nil, withSCP)
+		conn, requests := f.logIn(t, ln.dial(t))
+		go ssh.DiscardRequests(requests)
+		ch, more, err := conn.OpenChannel("session", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go ssh.DiscardRequests(more)
+		if ok, err := ch.SendRequest("exec", true, ssh.Marshal(struct{ Line string }{"scp -t ."})); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		go func() { _, _ = io.Copy(io.Discard, ch) }()
+		if _, err := io.WriteString(ch, "C0644 9 half\nhalf"); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_ = conn.Wait()
+		if took := time.Since(began); took > defaultIdleTimeout+time.Second {
+			t.Errorf("cut off after %v, want %v", took, defaultIdleTimeout)
+		}
+		if e := f.connection(t); e.Reason != session.ErrIdle.Error() {
+			t.Errorf("connection %+v", e)
+		}
+		if f.fs.commits.Load() != 0 || f.fs.aborts.Load() != 1 {
+			t.Errorf("%d commits, %d aborts", f.fs.commits.Load(), f.fs.aborts.Load())
+		}
+	})
 }
