@@ -67,7 +67,6 @@ func (d *dataConn) receiveASCII(dst io.WriterAt, offset int64) error {
 			buf[0] = '\r'
 			text = buf[:n+1]
 		}
-		d.count(n)
 		ended := err != nil
 		text, held = toLocal(text, ended)
 		if len(text) > 0 {

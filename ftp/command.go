@@ -15,6 +15,7 @@ type argument uint8
 const (
 	optional argument = iota
 	required
+	word // required, and blanks around it mean nothing: no name begins or ends there
 	forbidden
 )
 
@@ -42,15 +43,15 @@ func commandTable() map[string]command {
 		"REIN": {in: always, run: (*conn).rein},
 		"PORT": {in: ready, arg: required, keeps: true, run: (*conn).portCmd},
 		"PASV": {in: ready, keeps: true, run: (*conn).pasv},
-		"TYPE": {in: ready, arg: required, keeps: true, run: (*conn).typeCmd},
-		"STRU": {in: ready, arg: required, keeps: true, run: only("F", "Structure set to F.")},
-		"MODE": {in: ready, arg: required, keeps: true, run: only("S", "Mode set to S.")},
+		"TYPE": {in: ready, arg: word, keeps: true, run: (*conn).typeCmd},
+		"STRU": {in: ready, arg: word, keeps: true, run: only("F", "Structure set to F.")},
+		"MODE": {in: ready, arg: word, keeps: true, run: only("S", "Mode set to S.")},
 		"RETR": {in: ready, arg: required, run: (*conn).retr},
 		"STOR": {in: ready, arg: required, run: (*conn).stor},
 		"STOU": {in: ready, run: (*conn).stou},
 		"APPE": {in: ready, arg: required, run: (*conn).appe},
-		"ALLO": {in: ready, arg: required, keeps: true, run: (*conn).allo},
-		"REST": {in: ready, arg: required, keeps: true, run: (*conn).restart},
+		"ALLO": {in: ready, arg: word, keeps: true, run: (*conn).allo},
+		"REST": {in: ready, arg: word, keeps: true, run: (*conn).restart},
 		"RNFR": {in: ready, arg: required, run: (*conn).rnfr},
 		"RNTO": {in: ready, arg: required, run: (*conn).rnto},
 		"ABOR": {in: ready, run: fixed(reply{226, "No transfer to abort."})},
@@ -72,9 +73,9 @@ func commandTable() map[string]command {
 		"XMKD": {in: ready, arg: required, run: (*conn).mkd},
 		"XRMD": {in: ready, arg: required, run: (*conn).rmd},
 		// RFC 2228
-		"AUTH": {in: always, arg: required, run: (*conn).auth},
-		"PBSZ": {in: always, arg: required, keeps: true, run: (*conn).pbszCmd},
-		"PROT": {in: always, arg: required, keeps: true, run: (*conn).prot},
+		"AUTH": {in: always, arg: word, run: (*conn).auth},
+		"PBSZ": {in: always, arg: word, keeps: true, run: (*conn).pbszCmd},
+		"PROT": {in: always, arg: word, keeps: true, run: (*conn).prot},
 		"CCC":  {in: always, arg: forbidden, run: (*conn).ccc},
 		"ADAT": {in: always, run: fixed(replyNotImplemented)},
 		"MIC":  {in: always, run: fixed(replyNotImplemented)},
@@ -99,10 +100,10 @@ func commandTable() map[string]command {
 		"MFMT": {in: ready, arg: required, run: (*conn).mfmt},
 		"MFF":  {in: ready, arg: required, run: (*conn).mff},
 		// RFC 7151
-		"HOST": {in: always, arg: required, run: (*conn).host},
+		"HOST": {in: always, arg: word, run: (*conn).host},
 		// draft-bryan-ftpext-hash, draft-bryan-ftp-range, and the verbs before them
 		"HASH":    {in: ready, arg: required, run: (*conn).hashCmd},
-		"RANG":    {in: ready, arg: required, keeps: true, run: (*conn).rang},
+		"RANG":    {in: ready, arg: word, keeps: true, run: (*conn).rang},
 		"XCRC":    {in: ready, arg: required, run: checksum("XCRC", "CRC32")},
 		"XMD5":    {in: ready, arg: required, run: checksum("XMD5", "MD5")},
 		"XSHA":    {in: ready, arg: required, run: checksum("XSHA", "SHA-1")},
@@ -134,6 +135,9 @@ func (c *conn) dispatch(ctx context.Context, verb, arg string, pipelined bool) r
 	if known { // an unknown verb may be anything, and any argument a password
 		c.log.Debug("command", "verb", verb)
 	}
+	if cmd.arg == word {
+		arg = strings.TrimSpace(arg)
+	}
 	switch {
 	case foreign(verb):
 		return c.cutOff("This is an FTP server.", "foreign protocol")
@@ -153,16 +157,15 @@ func (c *conn) dispatch(ctx context.Context, verb, arg string, pipelined bool) r
 		return reply{500, "Unknown command."}
 	case cmd.in&c.state == 0:
 		return replyNotLoggedIn
-	case cmd.arg == required && arg == "", cmd.arg == forbidden && arg != "":
+	case (cmd.arg == required || cmd.arg == word) && arg == "", cmd.arg == forbidden && arg != "":
 		return replySyntax
 	}
-	from := c.renameFrom
 	c.asks(verb)
 	r := cmd.run(c, ctx, arg)
 	if !cmd.keeps {
 		c.rest, c.until = 0, 0
 	}
-	if c.renameFrom == from { // RNTO must follow RNFR at once (RFC 959, section 4.1.3)
+	if verb != "RNFR" { // RNTO must follow it at once (RFC 959, section 4.1.3)
 		c.renameFrom = ""
 	}
 	return r

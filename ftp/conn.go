@@ -70,8 +70,8 @@ type conn struct {
 	out   *lineio.Writer
 	bell  bell
 
+	deaf chan struct{} // closed when there will be no more lines
 	gone chan struct{} // closed when the peer is lost, other than after QUIT
-	lost bool          // there will be no more lines
 
 	state state
 	user  string
@@ -114,6 +114,8 @@ type line struct {
 	err  error
 	// pipelined says that bytes followed the line at once.
 	pipelined bool
+	// misplaced is AUTH or CCC in the middle of a transfer: it is refused in its turn.
+	misplaced bool
 }
 
 func newConn(s *Server, lc *listener.Conn, a *session.Attempt) *conn {
@@ -121,7 +123,7 @@ func newConn(s *Server, lc *listener.Conn, a *session.Attempt) *conn {
 	c := &conn{
 		srv: s, cfg: &s.cfg, accept: lc, attempt: a, peer: a.Peer(), table: s.table, ctl: lc,
 		log:  s.cfg.Log.With("conn", a.Peer().Conn, "proto", session.FTP, "remote", a.Peer().Remote),
-		bell: bell{conn: lc}, gone: make(chan struct{}),
+		bell: bell{conn: lc}, deaf: make(chan struct{}), gone: make(chan struct{}),
 		state: fresh, began: now, lastCommand: now, lastTransfer: now,
 	}
 	c.speak(lc)
@@ -160,7 +162,7 @@ func (c *conn) serve(ctx context.Context) error {
 		if c.attend(ctx); c.closed {
 			break
 		}
-		if c.lost || len(c.queue) >= maxQueued {
+		if c.isDeaf() || len(c.queue) >= maxQueued {
 			c.await(ctx)
 			continue
 		}
@@ -171,11 +173,22 @@ func (c *conn) serve(ctx context.Context) error {
 		case errors.Is(err, os.ErrDeadlineExceeded): // attend finds out why
 		case text == "" && err == nil: // old clients end lines with an empty one
 		default:
-			c.lost = err != nil
+			if err != nil {
+				close(c.deaf)
+			}
 			c.receive(ctx, line{text: text, err: err, pipelined: c.in.Buffered() > 0})
 		}
 	}
 	return c.cause
+}
+
+func (c *conn) isDeaf() bool {
+	select {
+	case <-c.deaf:
+		return true
+	default:
+		return false
+	}
 }
 
 // attend sees to what happened besides commands.
@@ -208,7 +221,7 @@ func (c *conn) await(ctx context.Context) {
 	case <-c.revoked():
 	case <-ctx.Done():
 	case <-late.C:
-		if !c.lost && c.accept.SetReadDeadline(time.Time{}) != nil {
+		if !c.isDeaf() && c.accept.SetReadDeadline(time.Time{}) != nil {
 			c.hangUp(session.ErrShutdown)
 		}
 	}
@@ -305,6 +318,8 @@ func (c *conn) receive(ctx context.Context, l line) {
 	case l.err == nil && verb == "STAT" && arg == "" && len(c.queue) == 0:
 		c.say(c.status())
 	default:
+		// What is queued behind it was read from the channel that it would change.
+		l.misplaced = l.err == nil && (verb == "AUTH" || verb == "CCC")
 		c.queue = append(c.queue, l)
 	}
 }
@@ -325,9 +340,11 @@ func (c *conn) finishTransfer(ctx context.Context, r result) {
 	t := c.transfer
 	c.transfer = nil
 	c.lastCommand = time.Now()
-	if t.began.IsZero() {
-		c.lastTransfer = c.lastCommand
-	} else { // only the time that it took: a digest now and then keeps nobody connected
+	switch {
+	case r.refused:
+	case t.began.IsZero():
+		c.lastTransfer, c.port = c.lastCommand, nil
+	default: // only the time that it took: a digest now and then keeps nobody connected
 		c.lastTransfer = c.lastTransfer.Add(c.lastCommand.Sub(t.began))
 	}
 	c.say(r.reply)
@@ -360,6 +377,9 @@ func (c *conn) execute(ctx context.Context, l line) {
 		return
 	case l.err != nil:
 		c.close(fmt.Errorf("read control connection: %w", l.err))
+		return
+	case l.misplaced:
+		c.say(replySequence)
 		return
 	}
 	verb, arg := parse(l.text)

@@ -27,6 +27,7 @@ type dataConn struct {
 	raw   *net.TCPConn
 	guard *guarded // raw with a limit on silence
 	tls   *tls.Conn
+	sends bool // from us to the peer
 	stall time.Duration
 	count func(n int) // told of each piece moved
 	// allow says how many of the next bytes may move now (transfer.Reader.Allow,
@@ -35,8 +36,9 @@ type dataConn struct {
 	// progress counts what moved on the wire, where the guard does or the kernel.
 	progress *atomic.Int64
 
-	buffers *sync.Pool // of *[]byte
-	loan    *[]byte
+	srv    *Server
+	loan   *[]byte
+	lender *sync.Pool
 }
 
 // may is how many of the next want bytes may move now.
@@ -55,7 +57,7 @@ func (d *dataConn) full(err error) error {
 	}
 	_ = d.raw.SetReadDeadline(time.Now().Add(d.stall))
 	var more [1]byte
-	switch n, readErr := d.fill(more[:]); {
+	switch n, readErr := d.Read(more[:]); {
 	case n > 0:
 		return err
 	case readErr == io.EOF:
@@ -65,18 +67,32 @@ func (d *dataConn) full(err error) error {
 	}
 }
 
-// buffer is bufferSize bytes on loan. Where the kernel moves the bytes none is
-// taken.
+// buffer is what content moves through, on loan: bufferSize bytes, or what TLS
+// leaves of them. Where the kernel moves the bytes none is taken.
 func (d *dataConn) buffer() []byte {
+	if d.tls != nil && d.sends {
+		all := d.borrow(&d.srv.sealing)
+		d.guard.held = all[pieceSize:][:0]
+		return all[:pieceSize]
+	}
+	all := d.borrow(&d.srv.buffers)
+	if d.tls == nil {
+		return all
+	}
+	d.guard.readAhead(all[bufferSize-aheadSize:])
+	return all[:bufferSize-aheadSize]
+}
+
+func (d *dataConn) borrow(pool *sync.Pool) []byte {
 	if d.loan == nil {
-		d.loan = d.buffers.Get().(*[]byte)
+		d.loan, d.lender = pool.Get().(*[]byte), pool
 	}
 	return *d.loan
 }
 
 func (d *dataConn) giveBack() {
 	if d.loan != nil {
-		d.buffers.Put(d.loan)
+		d.lender.Put(d.loan)
 		d.loan = nil
 	}
 }
@@ -89,6 +105,7 @@ func (d *dataConn) protect(ctx context.Context, c *conn, j job) error {
 	if !j.sends {
 		settings = withoutTicket(settings)
 	}
+	acknowledgeAtOnce(d.raw)
 	d.tls = tls.Server(d.guard, settings)
 	if err := d.tls.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w: %w", errHandshake, err)
@@ -135,11 +152,13 @@ func (d *dataConn) Read(p []byte) (int, error) {
 	return n, broken(err)
 }
 
-// fill reads until p is full or there is no more.
+// fill reads until p is full or there is no more. What came counts as moved at
+// once: STAT shows it, and it is written whatever comes next.
 func (d *dataConn) fill(p []byte) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int
 		m, err = d.Read(p[n:])
+		d.count(m)
 		n += m
 	}
 	return n, err
@@ -236,7 +255,6 @@ func (d *dataConn) receive(dst io.WriterAt, offset int64) error {
 				return fault(err)
 			}
 			offset += int64(n)
-			d.count(n)
 		}
 		if err == io.EOF {
 			return nil

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -294,6 +295,62 @@ func TestLostControlConnectionAbortsUpload(t *testing.T) {
 	}
 }
 
+// The same for one whose two connections end at once, as when it is killed, and for
+// one whose end is not heard because the queue of commands is full. Who said QUIT
+// and closed has sent a whole file.
+func TestKilledClientLeavesNoFile(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only the system could tell")
+	}
+	f := start(t, nil, ftp.Config{TLS: serverTLS(t), TakeTruncated: true})
+	const rounds = 60
+	for i := range rounds {
+		c := f.dial(t)
+		if i%3 == 1 {
+			c.secure().login().private()
+		} else {
+			c.login()
+		}
+		d := c.data()
+		c.do("STOR f"+itoa(i), "150 *")
+		if i%3 == 1 {
+			_, _ = io.WriteString(dataTLS(t, d, c.tls), "half")
+		} else {
+			_, _ = io.WriteString(d, "half")
+		}
+		if i%3 == 2 {
+			c.send(strings.Repeat("PWD\r\n", 200))
+		}
+		_ = c.raw.Close()
+		_ = d.Close()
+	}
+	c := f.dial(t).login()
+	d := c.data()
+	c.do("STOR whole", "150 *")
+	c.send("QUIT\r\n")
+	_, _ = io.WriteString(d, "content")
+	_ = c.raw.Close()
+	_ = d.Close()
+	waitFor(t, func() bool {
+		ends := 0
+		for _, outcome := range f.outcomes() {
+			if !strings.HasPrefix(outcome, "write begun") {
+				ends++
+			}
+		}
+		return ends == rounds+1
+	})
+	for _, outcome := range f.outcomes() {
+		if strings.HasPrefix(outcome, "write done") && outcome != "write done /whole" {
+			t.Errorf("half a file: %s", outcome)
+		}
+	}
+	if !f.tree.has("whole") {
+		t.Error("the upload before QUIT is lost")
+	}
+}
+
 // Promise 5: 226 only after the commit.
 func TestFailedCommitIsNot226(t *testing.T) {
 	t.Parallel()
@@ -455,7 +512,7 @@ func TestD14Deadlines(t *testing.T) {
 }
 
 // D12: implicit TLS is a property of the connection.
-func TestImplicitTLS(t *testing.T) {
+func TestD12ImplicitTLS(t *testing.T) {
 	t.Parallel()
 	f := start(t, sessiontest.Encrypted, ftp.Config{TLS: serverTLS(t), Implicit: true})
 	f.tree.put(t, "f", "x")

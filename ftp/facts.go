@@ -9,7 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"gateway/session"
 	"gateway/storage"
+	"gateway/transfer"
 )
 
 // factSet says which facts MLST and MLSD show, as bits in the order of
@@ -61,17 +63,17 @@ func (f factSet) names() string {
 	return b.String()
 }
 
-// append writes the facts of one entry.
-func (f factSet) append(b []byte, info storage.Info) []byte {
+// append writes the facts of one entry, and with them what the account may do.
+func (f factSet) append(b []byte, info storage.Info, may transfer.Rights) []byte {
 	regular := info.Mode.IsRegular()
-	kind, perm := "file", "adfrw"
+	kind := "file"
 	switch {
 	case info.IsDir():
-		kind, perm = "dir", "cdeflmp"
+		kind = "dir"
 	case info.Mode&fs.ModeSymlink != 0:
-		kind, perm = "OS.unix=symlink", "df"
+		kind = "OS.unix=symlink"
 	case !regular:
-		kind, perm = "OS.unix=other", "df"
+		kind = "OS.unix=other"
 	}
 	for i, name := range factNames() {
 		if f&(1<<i) == 0 {
@@ -89,7 +91,7 @@ func (f factSet) append(b []byte, info storage.Info) []byte {
 		case "Modify":
 			value = stamp(info.ModTime)
 		case "Perm":
-			value = perm
+			value = perm(info, may)
 		case "Unique":
 			if info.ID == 0 {
 				continue
@@ -101,6 +103,32 @@ func (f factSet) append(b []byte, info storage.Info) []byte {
 		b = append(b, name+"="+value+";"...)
 	}
 	return b
+}
+
+// perm is what the fact Perm says (RFC 3659, section 7.5.5): which commands would
+// not be refused because of a right that is missing.
+func perm(info storage.Info, may transfer.Rights) string {
+	var letters []byte
+	for _, l := range [...]struct {
+		letter  byte
+		granted bool
+	}{
+		{'a', info.Mode.IsRegular() && may.Entry&session.MayAppend != 0},
+		{'c', info.IsDir() && may.Content&session.MayCreate != 0},
+		{'d', may.Entry&session.MayDelete != 0},
+		{'e', info.IsDir()},
+		{'f', may.Entry&session.MayRename != 0},
+		{'l', info.IsDir() && may.Content&session.MayList != 0},
+		{'m', info.IsDir() && may.Content&session.MayMkdir != 0},
+		{'p', info.IsDir() && may.Content&session.MayDelete != 0},
+		{'r', info.Mode.IsRegular() && may.Content&session.MayRead != 0},
+		{'w', info.Mode.IsRegular() && may.Entry&session.MayOverwrite != 0},
+	} {
+		if l.granted {
+			letters = append(letters, l.letter)
+		}
+	}
+	return string(letters)
 }
 
 // mff changes facts of a file (draft-somers-ftp-mfxx-04, section 5): Modify and

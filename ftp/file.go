@@ -106,23 +106,27 @@ func (c *conn) upload(ctx context.Context, verb, name, opening string, opts stor
 	if verb == "APPE" {
 		begin = c.files.Append
 	}
-	file, err := begin(ctx, path, opts)
-	if err != nil {
-		return fileReply(err)
-	}
+	var file *transfer.Writer
 	var kept int64
-	if opts.Keep != 0 {
-		info, err := file.Stat()
-		if err != nil {
-			return fileReply(file.Abort(ctx, err, true))
-		}
-		kept = info.Size
-	}
 	if opening == "" {
 		opening = fmt.Sprintf("Opening %s mode data connection for %s.", typeName(c.ascii), oneLine(name))
 	}
 	return c.begin(ctx, job{
-		verb: verb, opening: opening, carried: file.Carried,
+		verb: verb, opening: opening,
+		// What is kept of a file is copied first, and the larger it is the longer that
+		// takes: not while the client waits for an answer to ABOR.
+		prepare: func(ctx context.Context) (err error) {
+			if file, err = begin(ctx, path, opts); err != nil || opts.Keep == 0 {
+				return err
+			}
+			info, err := file.Stat()
+			if err != nil {
+				return file.Abort(ctx, err, true)
+			}
+			kept = info.Size
+			return nil
+		},
+		carried: func(ch session.Channel) { file.Carried(ch) },
 		move: func(ctx context.Context, d *dataConn) error {
 			d.allow = func(want int64) (int64, error) { return file.Allow(ctx, want) }
 			switch f := file.OS(); {

@@ -27,6 +27,7 @@ type tree struct {
 	space  uint64
 	commit error // what Commit returns, if set
 	open   func(storage.File) storage.File
+	create func(context.Context) error // what Create does first, if set
 }
 
 func newTree(t testing.TB) *tree {
@@ -145,6 +146,11 @@ type upload struct {
 }
 
 func (f *tree) Create(ctx context.Context, name string, opts storage.CreateOptions) (storage.Upload, error) {
+	if f.create != nil {
+		if err := f.create(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if i, err := f.root.Stat(path.Dir(name)); err != nil {
 		return nil, err
 	} else if !i.IsDir() {

@@ -22,9 +22,30 @@ type guarded struct {
 	// they leave in one write.
 	held    []byte
 	holding bool
+	// ahead is read into where there is one, and unread is what is still in it:
+	// crypto/tls by itself asks for two records at a time.
+	ahead, unread []byte
 }
 
+// readAhead makes further reads go through buf, which is on loan until the last.
+func (g *guarded) readAhead(buf []byte) { g.ahead = buf }
+
 func (g *guarded) Read(p []byte) (int, error) {
+	if len(g.unread) == 0 {
+		if len(p) >= len(g.ahead) {
+			return g.read(p)
+		}
+		n, err := g.read(g.ahead)
+		if g.unread = g.ahead[:n]; n == 0 {
+			return 0, err
+		}
+	}
+	n := copy(p, g.unread)
+	g.unread = g.unread[n:]
+	return n, nil
+}
+
+func (g *guarded) read(p []byte) (int, error) {
 	_ = g.SetReadDeadline(time.Now().Add(g.stall))
 	n, err := g.Conn.Read(p)
 	g.moved(n)
@@ -68,16 +89,10 @@ const (
 	recordOverhead = 64
 )
 
-// gather holds back what is written until writeThrough: the records of n bytes.
-// A piece that fits into one record is not worth it.
+// gather holds back what is written until writeThrough: the records of n bytes, if
+// there is room for them. A piece that fits into one record is not worth it.
 func (g *guarded) gather(n int) {
-	if n <= recordSize {
-		return
-	}
-	if need := n + (n/recordSize+1)*recordOverhead; cap(g.held) < need {
-		g.held = make([]byte, 0, need)
-	}
-	g.holding = true
+	g.holding = n > recordSize && n+(n/recordSize+1)*recordOverhead <= cap(g.held)
 }
 
 // writeThrough writes what was held back, if anything was.

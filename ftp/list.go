@@ -3,6 +3,7 @@ package ftp
 import (
 	"context"
 	"errors"
+	"path"
 	"strconv"
 	"time"
 
@@ -64,20 +65,21 @@ func (c *conn) mlsd(ctx context.Context, arg string) reply {
 	if err != nil {
 		return fileReply(err)
 	}
-	facts := c.facts
+	facts, may := c.facts, c.files.Rights(where)
 	return c.sendList(ctx, "MLSD", &listing{first: first}, func(b []byte, r row) []byte {
-		return append(append(append(facts.append(b, r.info), ' '), r.info.Name...), crlf...)
+		return append(append(append(facts.append(b, r.info, may(r.info.Name)), ' '), r.info.Name...), crlf...)
 	})
 }
 
 // mlst describes one file on the control connection.
 func (c *conn) mlst(ctx context.Context, arg string) reply {
 	var info storage.Info
-	return c.onPath(arg, func(path string) (err error) {
-		info, err = c.files.Stat(ctx, path)
+	return c.onPath(arg, func(where string) (err error) {
+		info, err = c.files.Stat(ctx, where)
 		return err
-	}, func(path string) reply {
-		return reply{250, "Listing " + oneLine(path) + "\n" + string(c.facts.append(nil, info)) + " " + oneLine(path) + "\nEnd"}
+	}, func(where string) reply {
+		facts := c.facts.append(nil, info, c.files.Rights(path.Dir(where))(path.Base(where)))
+		return reply{250, "Listing " + oneLine(where) + "\n" + string(facts) + " " + oneLine(where) + "\nEnd"}
 	})
 }
 

@@ -110,14 +110,14 @@ func (c *conn) look(ctx context.Context, arg string) (*listing, error) {
 	switch {
 	case errors.Is(err, session.ErrNotExist) && isPattern(path.Base(where)):
 		l.pattern = path.Base(where)
+		l.prefix = before(name, where)
 		where = path.Dir(where)
-		l.prefix = name[:strings.LastIndexByte(name, '/')+1]
 		l.opts.recursive = false
 	case err != nil:
 		return nil, err
 	case !info.IsDir():
 		l.one = &info
-		l.prefix = name[:strings.LastIndexByte(name, '/')+1]
+		l.prefix = before(name, where)
 		return l, nil
 	case name != "" && name != ".":
 		l.prefix = strings.TrimSuffix(name, "/") + "/"
@@ -129,6 +129,15 @@ func (c *conn) look(ctx context.Context, arg string) (*listing, error) {
 	}
 	l.first = first
 	return l, nil
+}
+
+// before is what NLST shows in front of the last part of where: what the client said
+// there. If it ended otherwise, as in "*/", that is the path.
+func before(name, where string) string {
+	if prefix, ok := strings.CutSuffix(name, path.Base(where)); ok && (prefix == "" || strings.HasSuffix(prefix, "/")) {
+		return prefix
+	}
+	return where[:strings.LastIndexByte(where, '/')+1]
 }
 
 func (c *conn) exists(ctx context.Context, name string) bool {

@@ -62,6 +62,10 @@ func TestListOptions(t *testing.T) {
 		"NLST -F":      "a* b c d/",
 		"NLST -r [ab]": "b a",
 		"NLST -Q":      "a b c d",
+		"NLST */":      "/a /b /c /d",
+		"NLST d/y*/":   "/d/y",
+		"NLST a/.":     "/a",
+		"NLST d/.":     "d/./e d/./up d/./y",
 	} {
 		if got := names(c.retr(command)); got != want {
 			t.Errorf("%s: got %q, want %q", command, got, want)

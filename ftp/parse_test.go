@@ -2,7 +2,10 @@ package ftp
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
+	"net"
 	"path"
 	"strings"
 	"testing"
@@ -172,6 +175,49 @@ func FuzzReplyNames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string) {
 		if strings.Contains(quote(name), "\n") {
 			t.Fatalf("%q", quote(name))
+		}
+	})
+}
+
+// FuzzPastTLS: behind CCC no record of TLS is taken for a command, and whatever
+// comes, reading ends.
+func FuzzPastTLS(f *testing.F) {
+	for _, s := range []string{"PWD\r\n", "\x15\x03\x03\x00\x02\x01\x00PWD\r\n", "\x15\x03\x03\x00", "\x17\x03\x03\xff\xff", "\x15\x03\x03\x00\x00\x15\x03\x03\x00\x00Q"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, in []byte) {
+		got, err := io.ReadAll(&pastTLS{Conn: readOnly{r: bytes.NewReader(in)}})
+		if err == nil && len(got) > 0 && got[0] >= recordFirst && got[0] <= recordLast || !bytes.HasSuffix(in, got) {
+			t.Fatalf("%q: %q, %v", in, got, err)
+		}
+	})
+}
+
+// readOnly is a connection that only reads.
+type readOnly struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c readOnly) Read(p []byte) (int, error) { return c.r.Read(p) }
+
+// FuzzWords: the arguments that are words and numbers, of any verb that takes them,
+// are answered with one line and never move a data port to a stranger.
+func FuzzWords(f *testing.F) {
+	for _, s := range []string{"0", "-1", "9223372036854775807", "9223372036854775808", "P", "S", "A N", "L 8", "1", "2", "ALL", "TLS", "1 R 2", "en-US"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		cfg := Config{}.withDefaults()
+		for _, run := range []func(*conn, context.Context, string) reply{
+			(*conn).restart, (*conn).rang, (*conn).typeCmd, (*conn).pbszCmd, (*conn).prot, (*conn).auth, (*conn).lang, (*conn).siteIdle,
+			only("F", "Structure set to F."),
+		} {
+			c := &conn{cfg: &cfg, state: ready}
+			r := run(c, context.Background(), s)
+			if r.code < 200 || r.code > 599 || strings.Contains(r.text, "\n") || c.rest < 0 || c.until < 0 || c.private {
+				t.Fatalf("%q: %v %+v", s, r, c)
+			}
 		}
 	})
 }

@@ -23,6 +23,7 @@ type dataPort interface {
 
 // passive is a place at a port, where we wait for the peer.
 type passive struct {
+	owner  *conn
 	client netip.Addr
 	// proxies are the balancers through which the client comes, if it comes through
 	// one to this port too; nil if it comes by itself.
@@ -38,7 +39,7 @@ type passive struct {
 // when nothing uses it for long, or a few silent clients could hold the range.
 func (c *conn) listen() (port uint16, err error) {
 	c.dropPort()
-	p := &passive{client: hostOf(c.peer.Remote.Addr()), came: make(chan *net.TCPConn, 1), closed: make(chan struct{})}
+	p := &passive{owner: c, client: hostOf(c.peer.Remote.Addr()), came: make(chan *net.TCPConn, 1), closed: make(chan struct{})}
 	if c.cfg.ProxyData && c.accept.Proxied() {
 		p.proxies = c.cfg.Proxies
 	}
@@ -46,7 +47,7 @@ func (c *conn) listen() (port uint16, err error) {
 		c.log.Warn("no passive port", "err", err)
 		return 0, err
 	}
-	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.leave)
+	p.unused = time.AfterFunc(c.cfg.DataTimeout, p.giveBack)
 	c.port = p
 	return p.port.at.Port(), nil
 }
@@ -71,11 +72,11 @@ func (p *passive) open(ctx context.Context, timeout time.Duration) (*net.TCPConn
 
 func (p *passive) close() {
 	p.unused.Stop()
-	p.leave()
+	p.giveBack()
 }
 
-// leave is close without the timer, which calls it.
-func (p *passive) leave() {
+// giveBack is what the timer calls too, which may be before listen has noted it.
+func (p *passive) giveBack() {
 	p.once.Do(func() {
 		close(p.closed)
 		p.port.leave(p)

@@ -1,8 +1,10 @@
 package ftp
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -81,8 +83,47 @@ type sharedPort struct {
 	at      netip.AddrPort
 	ln      *net.TCPListener
 	waiting map[netip.Addr]*passive // by the address of the client
-	idle    *time.Timer             // runs while nobody waits
-	shut    bool
+	// unmet are those who left before their client came. It may come yet.
+	unmet map[netip.Addr]unmet
+	idle  *time.Timer // runs while nobody waits
+	shut  bool
+}
+
+// unmet is who waited for a client that did not come, and until when it may.
+type unmet struct {
+	owner *conn
+	until time.Time
+}
+
+const (
+	// lateFor is how long a client may be late that was given up. In that time another
+	// session of the same address is given the port only if there is no other: it
+	// would get, or send to, a connection that is not meant for it.
+	lateFor = keepListening
+	// maxUnmet is how many are remembered at one port.
+	maxUnmet = 64
+)
+
+// misses reports whether a late connection of somebody else could be taken for that
+// of w.
+func (p *sharedPort) misses(w *passive) bool {
+	u, ok := p.unmet[w.client]
+	return ok && u.owner != w.owner && time.Now().Before(u.until)
+}
+
+// remember notes that w left unmet.
+func (p *sharedPort) remember(w *passive) {
+	now := time.Now()
+	if len(p.unmet) >= maxUnmet {
+		maps.DeleteFunc(p.unmet, func(_ netip.Addr, u unmet) bool { return now.After(u.until) })
+	}
+	if len(p.unmet) >= maxUnmet {
+		return
+	}
+	if p.unmet == nil {
+		p.unmet = make(map[netip.Addr]unmet)
+	}
+	p.unmet[w.client] = unmet{w.owner, now.Add(lateFor)}
 }
 
 // wait finds a port on the local address for w, at random, so that the next one
@@ -96,9 +137,9 @@ func (p *PassivePorts) wait(local netip.Addr, w *passive) (*sharedPort, error) {
 	}
 	size := int(p.high) - int(p.low) + 1
 	first, tries := rand.IntN(size), 0
-	for i := range size {
+	for i := range 2 * size { // the second time any will do
 		at := netip.AddrPortFrom(local, p.low+uint16((first+i)%size))
-		if port := p.open[at]; port != nil && port.waiting[w.client] != nil {
+		if port := p.open[at]; port != nil && (port.waiting[w.client] != nil || i < size && port.misses(w)) {
 			continue
 		}
 		port, err := p.join(at, w)
@@ -117,10 +158,14 @@ func (p *PassivePorts) wait(local netip.Addr, w *passive) (*sharedPort, error) {
 func (p *PassivePorts) join(at netip.AddrPort, w *passive) (*sharedPort, error) {
 	port := p.open[at]
 	if port == nil {
-		ln, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(at))
+		// Silence on a data connection has limits of its own; to set up keepalive costs
+		// four system calls for each.
+		settings := net.ListenConfig{KeepAlive: -1}
+		opened, err := settings.Listen(context.Background(), "tcp", at.String())
 		if err != nil {
 			return nil, err
 		}
+		ln := opened.(*net.TCPListener)
 		port = &sharedPort{ports: p, at: ln.Addr().(*net.TCPAddr).AddrPort(), ln: ln, waiting: make(map[netip.Addr]*passive)}
 		if p.open == nil {
 			p.open = make(map[netip.AddrPort]*sharedPort)
@@ -141,13 +186,14 @@ func (p *PassivePorts) join(at netip.AddrPort, w *passive) (*sharedPort, error) 
 func (p *sharedPort) leave(w *passive) {
 	p.ports.mu.Lock()
 	defer p.ports.mu.Unlock()
-	p.drop(w)
+	if p.waiting[w.client] == w {
+		p.remember(w)
+		p.drop(w)
+	}
 }
 
+// drop ends the wait of w, which waits.
 func (p *sharedPort) drop(w *passive) {
-	if p.waiting[w.client] != w {
-		return
-	}
 	delete(p.waiting, w.client)
 	p.ports.busy--
 	if len(p.waiting) > 0 {

@@ -14,19 +14,30 @@ import (
 
 // A Server serves FTP on any number of listeners. Make one with New.
 type Server struct {
-	cfg     Config
-	server  *listener.Server
-	table   map[string]command
-	ports   *PassivePorts
-	buffers sync.Pool // of *[]byte, bufferSize long
+	cfg    Config
+	server *listener.Server
+	table  map[string]command
+	ports  *PassivePorts
+	// buffers and sealing lend *[]byte, the latter for downloads over TLS.
+	buffers, sealing sync.Pool
 	// digests holds one entry for each digest that is at work, as many as there are
 	// processors.
 	digests chan struct{}
 }
 
-// bufferSize is that of the buffers through which bytes move that the kernel
-// cannot move alone. A transfer holds one while it runs.
-const bufferSize = 256 << 10
+const (
+	// bufferSize is that of the buffers through which bytes move that the kernel
+	// cannot move alone. A transfer holds one while it runs, and nothing else that
+	// grows with what it moves.
+	bufferSize = 160 << 10
+	// aheadSize is the part of it that an upload over TLS is read into, and the rest
+	// holds what was decrypted.
+	aheadSize = 64 << 10
+	// A download over TLS has a buffer of its own kind: pieceSize is what is read and
+	// encrypted at a time, sealedSize what gathers its records.
+	pieceSize  = 256 << 10
+	sealedSize = pieceSize + (pieceSize/recordSize+1)*recordOverhead
+)
 
 // New returns a Server. What is wrong with cfg is reported by Serve, or before
 // by Config.Validate.
@@ -35,15 +46,20 @@ func New(cfg Config) *Server {
 	if s.ports == nil {
 		s.ports = &PassivePorts{}
 	}
-	s.buffers.New = func() any {
-		b := make([]byte, bufferSize)
-		return &b
-	}
+	s.buffers.New, s.sealing.New = lend(bufferSize), lend(pieceSize+sealedSize)
 	s.server = &listener.Server{
 		Gate: cfg.Gate, Name: cfg.Name, Protocol: session.FTP, Proxies: cfg.Proxies,
 		Refuse: s.refuse, Handle: s.handle, Log: cfg.Log,
 	}
 	return s
+}
+
+// lend makes buffers of a size for a sync.Pool.
+func lend(size int) func() any {
+	return func() any {
+		b := make([]byte, size)
+		return &b
+	}
 }
 
 // Serve accepts control connections on ln until Shutdown, ctx is done, or ln

@@ -259,6 +259,13 @@ func (c *client) closed() {
 // serverTLS is a fresh self-signed certificate.
 func serverTLS(t testing.TB) *tls.Config {
 	t.Helper()
+	return certificateFor(t, time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour))
+}
+
+// certificateFor is a self-signed certificate that is valid from one time to
+// another.
+func certificateFor(t testing.TB, from, to time.Time) *tls.Config {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -266,7 +273,7 @@ func serverTLS(t testing.TB) *tls.Config {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "h"}, DNSNames: []string{"h", "localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		NotBefore:   from, NotAfter: to,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

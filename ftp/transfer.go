@@ -36,6 +36,9 @@ type running struct {
 type result struct {
 	reply    reply
 	panicked bool
+	// refused says that it ended before its data connection was asked for: the port
+	// is as good as before, and nothing was transferred.
+	refused bool
 }
 
 // over is where the result of t comes; never, for no transfer.
@@ -51,6 +54,9 @@ type job struct {
 	verb    string
 	opening string // text of the 150
 	sends   bool   // from us to the peer
+	// prepare, if set, does what comes before the data connection and may take long.
+	// If it fails nothing else of the job is called.
+	prepare func(ctx context.Context) error
 	// move moves the content. It is not called if there is no data connection.
 	move func(ctx context.Context, d *dataConn) error
 	// carried is told how the data connection is protected, once that is known.
@@ -77,8 +83,8 @@ func (c *conn) mayTransfer() (reply, bool) {
 func (c *conn) begin(ctx context.Context, j job) reply {
 	ctx, cancel := context.WithCancelCause(ctx)
 	t := &running{verb: j.verb, cancel: cancel, done: make(chan result, 1)}
-	port, private := c.port, c.tls != nil && c.private
-	c.port, c.transfer = nil, t
+	port, private := c.port, c.tls != nil && c.private // the port stays ours until finishTransfer
+	c.transfer = t
 	go func() {
 		defer cancel(nil)
 		t.done <- c.run(ctx, t, port, private, j)
@@ -136,7 +142,7 @@ func (t *running) tooSlow(now time.Time, window time.Duration, leastRate int64) 
 
 // run is a transfer from the data connection to the final reply.
 func (c *conn) run(ctx context.Context, t *running, port dataPort, private bool, j job) (r result) {
-	settled := false
+	settled := true // so far there is nothing
 	settle := func(err error) error {
 		settled = true
 		return j.end(context.WithoutCancel(ctx), err)
@@ -144,18 +150,31 @@ func (c *conn) run(ctx context.Context, t *running, port dataPort, private bool,
 	defer func() {
 		if v := recover(); v != nil {
 			c.log.Error("panic in a transfer", "panic", v, "stack", string(debug.Stack()))
+			port.close()
 			if !settled {
 				_ = settle(session.ErrPanic)
 			}
 			r = result{reply: reply{451, "Requested action aborted: local error."}, panicked: true}
 		}
 	}()
+	if j.prepare != nil {
+		if err := interrupted(ctx, j.prepare(ctx)); err != nil {
+			return result{reply: transferReply(err), refused: true}
+		}
+	}
+	settled = false
 	defer port.close()
 	err := c.connect(ctx, t, port, private, j)
+	return result{reply: transferReply(settle(interrupted(ctx, err)))}
+}
+
+// interrupted is err, or why ctx is over: whatever broke then, broke because of
+// that.
+func interrupted(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx) // whatever broke, broke because of that
+		return context.Cause(ctx)
 	}
-	return result{reply: transferReply(settle(err))}
+	return err
 }
 
 // connect opens the data connection and moves the content: the 150 goes out
@@ -170,7 +189,7 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 	sess := c.sess
 	d := &dataConn{
 		raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall, progress: &t.progress},
-		stall: c.cfg.TransferStall, progress: &t.progress, buffers: &c.srv.buffers,
+		sends: j.sends, stall: c.cfg.TransferStall, progress: &t.progress, srv: c.srv,
 	}
 	defer d.giveBack()
 	defer context.AfterFunc(ctx, d.cut)()
@@ -212,10 +231,26 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 	return c.stillThere(ctx)
 }
 
+// hearTimeout is how long the reader may take to come to the end of a control
+// connection that is over.
+const hearTimeout = time.Second
+
 // stillThere keeps an upload from being taken as whole when the client died: its
 // connections then end both, and the end of the data alone looks like the end of
-// the file.
+// the file. The reader may not have come to that end yet, or not be able to, with
+// the queue full; then the system knows. Whoever said QUIT may close.
 func (c *conn) stillThere(ctx context.Context) error {
+	if ended(c.accept.Conn) {
+		late := time.NewTimer(hearTimeout)
+		defer late.Stop()
+		select {
+		case <-c.gone:
+		case <-c.deaf:
+		case <-ctx.Done():
+		case <-late.C:
+			return errGone
+		}
+	}
 	select {
 	case <-c.gone:
 		return errGone

@@ -195,7 +195,8 @@ func (a Access) allows(act Action) bool {
 		return a.Entry(act.Object)&MaySetAttr != 0
 	case Rename:
 		return a.Entry(act.Object)&MayRename != 0 && !a.Fixed(act.Object) &&
-			a.Entry(act.Target)&MayRename != 0 && !a.Fixed(act.Target)
+			a.Entry(act.Target)&MayRename != 0 && !a.Fixed(act.Target) &&
+			(a.At(act.Object)&MayRead != 0 || a.At(act.Target)&MayRead == 0) // it must not become readable by that
 	case Link:
 		return a.Uniform() && a.Entry(act.Target)&MayLink != 0
 	case Exec:

@@ -24,7 +24,7 @@ func TestPermissionsAreReadAsTheyAreWritten(t *testing.T) {
 // nothing that carries a rule can be moved out of its reach.
 func TestAccessByPath(t *testing.T) {
 	t.Parallel()
-	a := Access{Rules: []PathRule{{"/", MayList | MayRead | MayRename | MayDelete}, {"/in", MayDrop}, {"/in/own", MayAll}, {"/secret", 0}}}
+	a := Access{Rules: []PathRule{{"/", MayList | MayRead | MayRename | MayDelete}, {"/in", MayDrop}, {"/in/own", MayAll}, {"/secret", 0}, {"/blind", MayRename}}}
 	for _, c := range []struct {
 		act  Action
 		want bool
@@ -50,6 +50,8 @@ func TestAccessByPath(t *testing.T) {
 		{Action{Verb: Rename, Object: "/a", Target: "/in/b"}, false},
 		{Action{Verb: Rename, Object: "/a", Target: "/in"}, false},
 		{Action{Verb: Rename, Object: "/in", Target: "/out"}, false},
+		{Action{Verb: Rename, Object: "/blind/a", Target: "/b"}, false}, // it would become readable
+		{Action{Verb: Rename, Object: "/blind/a", Target: "/blind/b"}, true},
 		{Action{Verb: Link, Object: "/secret/a", Target: "/in/own/a"}, false},
 		{Action{Verb: Stat, Object: "/secret/a"}, true},
 	} {

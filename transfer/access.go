@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path"
 	"strings"
 
 	"gateway/session"
@@ -25,6 +26,28 @@ var (
 	errMade        = fmt.Errorf("somebody else made the file meanwhile: %w", session.ErrBusy)
 	errBelowKept   = fmt.Errorf("opened for appending: %w", session.ErrDenied)
 )
+
+// Rights are what an account may do with an entry of a folder, and with what is in
+// that: the content of a file, or the entries of a folder.
+type Rights struct{ Entry, Content session.Permissions }
+
+// Rights tells what the account may do with each entry of folder. It decides
+// nothing: listings show it.
+func (f *Files) Rights(folder string) func(entry string) Rights {
+	access := f.sess.Identity().Access
+	inside := access.At(folder)
+	if access.Uniform() {
+		return func(string) Rights { return Rights{inside, inside} }
+	}
+	return func(entry string) Rights {
+		name := path.Join(folder, entry)
+		may := Rights{inside, access.At(name)}
+		if access.Fixed(name) {
+			may.Entry &^= session.MayDelete | session.MayRename
+		}
+		return may
+	}
+}
 
 // shown decides whether the account may know what a look at name has found. What
 // may be neither listed nor read does not exist, but for its own interrupted

@@ -88,12 +88,17 @@ func (f *Files) Close() error {
 
 // do decides, does and records one action on name.
 func (f *Files) do(ctx context.Context, verb session.Verb, name string, act func(tree string) error) error {
-	return f.on(ctx, verb, name, false, func(_, tree string) error { return act(tree) })
+	return f.on(ctx, verb, name, func(_, tree string) error {
+		if err := f.straight(ctx, tree, false); err != nil {
+			return err
+		}
+		return act(tree)
+	})
 }
 
-// on is do for an action that must know the path as the peer sees it, and may
-// follow a link at name.
-func (f *Files) on(ctx context.Context, verb session.Verb, name string, follows bool, act func(clean, tree string) error) error {
+// on is do for an action that must know the path as the peer sees it, and sees to
+// links by itself.
+func (f *Files) on(ctx context.Context, verb session.Verb, name string, act func(clean, tree string) error) error {
 	clean, tree, err := inTree(name)
 	if err != nil {
 		return err
@@ -101,9 +106,6 @@ func (f *Files) on(ctx context.Context, verb session.Verb, name string, follows 
 	op, err := f.sess.Begin(ctx, session.Action{Verb: verb, Object: clean, Request: f.request})
 	if err != nil {
 		return err
-	}
-	if err := f.straight(ctx, tree, follows); err != nil {
-		return op.End(ctx, err)
 	}
 	return op.End(ctx, act(clean, tree))
 }
@@ -142,8 +144,12 @@ func (f *Files) Lstat(ctx context.Context, name string) (storage.Info, error) {
 }
 
 func (f *Files) look(ctx context.Context, name string, follows bool, look func(context.Context, string) (storage.Info, error)) (info storage.Info, err error) {
-	err = f.on(ctx, session.Stat, name, follows, func(clean, tree string) error {
-		found, err := look(ctx, tree)
+	err = f.on(ctx, session.Stat, name, func(clean, tree string) error {
+		var found storage.Info
+		err := f.straight(ctx, tree, follows)
+		if err == nil {
+			found, err = look(ctx, tree)
+		}
 		if err = f.shown(ctx, clean, found, err); err == nil {
 			info = found
 		}
@@ -203,8 +209,12 @@ func (f *Files) Symlink(ctx context.Context, target, name string) error {
 
 // Readlink returns the target of a link as it was given to Symlink.
 func (f *Files) Readlink(ctx context.Context, name string) (target string, err error) {
-	err = f.on(ctx, session.Stat, name, false, func(clean, tree string) error {
-		found, err := f.fs.Readlink(ctx, tree)
+	err = f.on(ctx, session.Stat, name, func(clean, tree string) error {
+		var found string
+		err := f.straight(ctx, tree, false)
+		if err == nil {
+			found, err = f.fs.Readlink(ctx, tree)
+		}
 		if err = f.shown(ctx, clean, storage.Info{}, err); err == nil {
 			target = found
 		}
@@ -216,7 +226,10 @@ func (f *Files) Readlink(ctx context.Context, name string) (target string, err e
 // SetAttr changes attributes of name. Where the account may not overwrite, it may
 // not change the size.
 func (f *Files) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
-	return f.on(ctx, session.SetAttr, name, true, func(clean, tree string) error {
+	return f.on(ctx, session.SetAttr, name, func(clean, tree string) error {
+		if err := f.straight(ctx, tree, true); err != nil {
+			return err
+		}
 		if attr.Size != nil && f.sess.Identity().Access.Entry(clean)&session.MayOverwrite == 0 {
 			return errNoOverwrite
 		}

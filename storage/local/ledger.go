@@ -1,10 +1,11 @@
+//go:build linux
+
 package local
 
 import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path"
 
 	"gateway/session"
@@ -39,20 +40,10 @@ func (f *FS) adding(change func() error) error {
 	return err
 }
 
-// weight is how many bytes go with the name that stat describes: those of a
-// file that has no other.
-func weight(stat fs.FileInfo) int64 {
-	_, _, links, _ := details(stat)
-	if !stat.Mode().IsRegular() || links > 1 {
-		return 0
-	}
-	return stat.Size()
-}
-
-// lost tells the ledger that the name that stat described is gone.
-func (f *FS) lost(l storage.Ledger, stat fs.FileInfo) {
-	l.Add(-weight(stat), -1)
-	l.Lost(f.info("", stat).ID)
+// lost tells the ledger that the name that was of what s describes is gone.
+func (f *FS) lost(l storage.Ledger, s *stat) {
+	l.Add(-s.weight(), -1)
+	l.Lost(f.id(s))
 }
 
 // Usage implements storage.FS.
@@ -69,8 +60,6 @@ func (f *FS) Usage(ctx context.Context) (storage.Usage, error) {
 	}
 	return u.Usage, nil
 }
-
-type inode struct{ dev, ino uint64 }
 
 // usage is a count under way.
 type usage struct {
@@ -93,60 +82,55 @@ func (u *usage) folder(ctx context.Context, name string) (folders []string, err 
 		return nil, err
 	}
 	defer d.Close()
-	err = eachIn(d, func(e fs.DirEntry) error {
+	err = d.each(func(e entry) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if e.IsDir() {
+		if e.mode.IsDir() {
 			u.Files++
-			folders = append(folders, path.Join(name, e.Name()))
+			folders = append(folders, path.Join(name, e.name))
 			return nil
 		}
-		stat, err := e.Info()
-		if errors.Is(err, session.ErrNotExist) {
-			return nil // removed meanwhile
+		s, err := d.look(e.name)
+		if s != nil {
+			u.file(s)
 		}
-		if err == nil {
-			u.file(stat)
-		}
-		return err
+		return err // nil if it was removed meanwhile
 	})
 	return folders, err
 }
 
-func (u *usage) file(stat fs.FileInfo) {
+func (u *usage) file(s *stat) {
 	u.Files++
-	if !stat.Mode().IsRegular() {
+	if !s.isRegular() {
 		return
 	}
-	dev, ino, links, _ := details(stat)
-	if links > 1 {
-		if u.seen[inode{dev, ino}] {
+	if s.links > 1 {
+		if u.seen[s.inode] {
 			return
 		}
-		u.seen[inode{dev, ino}] = true
+		u.seen[s.inode] = true
 	}
-	u.Bytes += stat.Size()
+	u.Bytes += s.size
 }
 
 // open opens a folder. One that its owner may not read is made readable for the
 // time of the count: what is hidden in it takes room all the same.
-func (u *usage) open(name string) (*os.File, error) {
-	root := u.fs.root
+func (u *usage) open(name string) (*folder, error) {
 	const need fs.FileMode = 0o500
 	if name != "." {
-		stat, err := root.Lstat(name)
+		s, err := u.fs.lstat(name)
 		if err != nil {
 			return nil, err
 		}
-		if perm := stat.Mode().Perm(); stat.IsDir() && perm&need != need {
-			if err := root.Chmod(name, perm|need); err != nil {
+		if perm := s.mode.Perm(); s.isDir() && perm&need != need {
+			if err := u.fs.root.Chmod(name, perm|need); err != nil {
 				return nil, err
 			}
 			u.opened = append(u.opened, closedFolder{name, perm})
 		}
 	}
-	return root.OpenFile(name, os.O_RDONLY|openSafely|openFolder, 0)
+	return u.fs.openFolder(name)
 }
 
 // restore gives folders the permissions back that they had, the innermost first.

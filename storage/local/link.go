@@ -1,10 +1,10 @@
+//go:build linux
+
 package local
 
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -17,8 +17,8 @@ const maxLinks = 40
 
 // resolve returns the name that name leads to when every link in it is
 // followed. The last part need not exist. The answer may be out of date at once,
-// so it serves to find a place, never to decide that it is safe: os.Root does
-// that when the place is used.
+// so it serves to find a place, never to decide that it is safe: that is seen to
+// when the place is used.
 func (f *FS) resolve(name string) (string, error) {
 	todo := strings.Split(name, "/")
 	done := "."
@@ -37,21 +37,21 @@ func (f *FS) resolve(name string) (string, error) {
 			continue
 		}
 		next := path.Join(done, part)
-		stat, err := f.root.Lstat(next)
+		s, err := f.lstat(next)
 		if errors.Is(err, session.ErrNotExist) && len(todo) == 0 {
 			return next, nil
 		}
 		if err != nil {
 			return "", err
 		}
-		if stat.Mode()&fs.ModeSymlink == 0 {
+		if !s.isLink() {
 			done = next
 			continue
 		}
 		if links++; links > maxLinks {
 			return "", session.ErrDenied
 		}
-		target, err := f.root.Readlink(next)
+		target, err := f.readlink(next)
 		if err != nil {
 			return "", err
 		}
@@ -61,6 +61,26 @@ func (f *FS) resolve(name string) (string, error) {
 		todo = append(strings.Split(target, "/"), todo...)
 	}
 	return done, checkName(done)
+}
+
+// lstat describes what name stands for, readlink tells where it leads; both
+// follow the links before the last part.
+func (f *FS) lstat(name string) (stat, error) {
+	dir, err := f.folder(path.Dir(name))
+	if err != nil {
+		return stat{}, err
+	}
+	defer dir.Close()
+	return dir.lstat(path.Base(name))
+}
+
+func (f *FS) readlink(name string) (string, error) {
+	dir, err := f.folder(path.Dir(name))
+	if err != nil {
+		return "", err
+	}
+	defer dir.Close()
+	return dir.readlink(path.Base(name))
 }
 
 func (f *FS) escaped() error {
@@ -84,7 +104,7 @@ func inTree(folder, target string) (string, bool) {
 // it, from the root of the tree. What is stored is clean and relative, so that it
 // means the same to other programs, wherever the tree lies.
 func (f *FS) Symlink(ctx context.Context, target, name string) error {
-	return f.change(ctx, "symlink", name, func(dir *os.Root, base string) error {
+	return f.change(ctx, "symlink", name, func(dir *folder, base string) error {
 		folder, err := f.resolve(path.Dir(name))
 		if err != nil {
 			return err
@@ -93,7 +113,7 @@ func (f *FS) Symlink(ctx context.Context, target, name string) error {
 		if err != nil {
 			return err
 		}
-		return f.adding(func() error { return dir.Symlink(stored, base) })
+		return f.adding(func() error { return dir.symlink(stored, base) })
 	})
 }
 
@@ -127,14 +147,14 @@ func (f *FS) Readlink(ctx context.Context, name string) (string, error) {
 	if err := f.checkLook(ctx, "readlink", name); err != nil {
 		return "", err
 	}
-	stat, err := f.root.Lstat(name)
+	s, err := f.lstat(name)
 	if err != nil {
 		return "", f.fault("readlink", name, err)
 	}
-	if stat.Mode()&fs.ModeSymlink == 0 {
+	if !s.isLink() {
 		return "", f.fault("readlink", name, session.ErrUnsupported)
 	}
-	target, err := f.root.Readlink(name)
+	target, err := f.readlink(name)
 	if err != nil {
 		return "", f.fault("readlink", name, err)
 	}
@@ -155,7 +175,7 @@ func (f *FS) Link(ctx context.Context, old, new string) error {
 	if err := f.checkChange(ctx, "link", old); err != nil {
 		return err
 	}
-	return f.change(ctx, "link", new, func(dir *os.Root, base string) error {
+	return f.change(ctx, "link", new, func(dir *folder, base string) error {
 		real, err := f.resolve(old)
 		if err != nil {
 			return err
@@ -165,13 +185,13 @@ func (f *FS) Link(ctx context.Context, old, new string) error {
 			return err
 		}
 		defer from.Close()
-		stat, err := from.Lstat(path.Base(real))
+		s, err := from.lstat(path.Base(real))
 		switch {
 		case err != nil:
 			return err
-		case stat.IsDir():
+		case s.isDir():
 			return session.ErrIsDirectory
-		case !stat.Mode().IsRegular():
+		case !s.isRegular():
 			return session.ErrDenied
 		}
 		return f.adding(func() error { return link(from, path.Base(real), dir, base) })

@@ -1,3 +1,5 @@
+//go:build linux
+
 package local
 
 import (
@@ -8,35 +10,63 @@ import (
 	"os"
 	"path"
 
+	"golang.org/x/sys/unix"
+
 	"gateway/session"
 	"gateway/storage"
 )
-
-// listBatch is how many entries of a folder are in memory at once.
-const listBatch = 256
 
 // Stat implements storage.FS.
 func (f *FS) Stat(ctx context.Context, name string) (storage.Info, error) {
 	if err := f.checkLook(ctx, "stat", name); err != nil {
 		return storage.Info{}, err
 	}
-	stat, err := f.root.Stat(name)
+	info, err := f.describe(name)
+	return info, f.fault("stat", name, err)
+}
+
+// describe looks at a link's target, and at an interrupted upload where there is
+// nothing else.
+func (f *FS) describe(name string) (storage.Info, error) {
+	dir, base, err := f.parent(name)
+	if err != nil {
+		return storage.Info{}, err
+	}
+	defer dir.Close()
+	s, err := dir.look(base)
+	if s != nil && s.isLink() {
+		return f.describeTarget(name)
+	}
+	if s == nil && err == nil {
+		return f.partInfo(dir, base)
+	}
+	if err != nil {
+		return storage.Info{}, err
+	}
+	return f.info(base, s), nil
+}
+
+// describeTarget describes what the link name leads to.
+func (f *FS) describeTarget(name string) (storage.Info, error) {
+	s, err := f.stat(name)
 	if err == nil {
-		return f.info(path.Base(name), stat), nil
+		return f.info(path.Base(name), &s), nil
 	}
 	if !errors.Is(err, session.ErrNotExist) {
-		return storage.Info{}, f.fault("stat", name, err)
+		return storage.Info{}, err
 	}
 	real, err := f.resolve(name)
 	if err != nil {
-		return storage.Info{}, f.fault("stat", name, err)
+		return storage.Info{}, err
 	}
-	info, err := f.interrupted(real)
+	dir, base, err := f.parent(real)
 	if err != nil {
-		return storage.Info{}, f.fault("stat", name, err)
+		return storage.Info{}, err
 	}
+	defer dir.Close()
+	info, err := f.partInfo(dir, base)
 	info.Name = path.Base(name)
-	return info, nil
+	return info, err
 }
 
 // Lstat implements storage.FS.
@@ -44,71 +74,61 @@ func (f *FS) Lstat(ctx context.Context, name string) (storage.Info, error) {
 	if err := f.checkLook(ctx, "lstat", name); err != nil {
 		return storage.Info{}, err
 	}
-	stat, err := f.root.Lstat(name)
-	if err == nil {
-		return f.info(path.Base(name), stat), nil
-	}
-	if !errors.Is(err, session.ErrNotExist) {
+	dir, base, err := f.parent(name)
+	if err != nil {
 		return storage.Info{}, f.fault("lstat", name, err)
 	}
-	info, err := f.interrupted(name)
-	return info, f.fault("lstat", name, err)
-}
-
-// interrupted describes the interrupted upload of name.
-func (f *FS) interrupted(name string) (storage.Info, error) {
-	dir, err := f.folder(path.Dir(name))
-	if err != nil {
-		return storage.Info{}, err
-	}
 	defer dir.Close()
-	return f.partInfo(dir, path.Base(name))
+	s, err := dir.look(base)
+	if err != nil {
+		return storage.Info{}, f.fault("lstat", name, err)
+	}
+	if s != nil {
+		return f.info(base, s), nil
+	}
+	info, err := f.partInfo(dir, base)
+	return info, f.fault("lstat", name, err)
 }
 
 // List implements storage.FS. Entries with names that a peer could not use are
 // left out.
 func (f *FS) List(ctx context.Context, name string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
-		if err := f.checkLook(ctx, "list", name); err != nil {
+		err := f.checkLook(ctx, "list", name)
+		if err == nil {
+			err = f.fault("list", name, f.list(ctx, name, yield))
+		}
+		if err != nil && !errors.Is(err, errStopped) {
 			yield(storage.Info{}, err)
-			return
-		}
-		d, err := f.root.OpenFile(name, os.O_RDONLY|openSafely|openFolder, 0)
-		if err != nil {
-			yield(storage.Info{}, f.fault("list", name, err))
-			return
-		}
-		defer d.Close()
-		for {
-			entries, err := d.ReadDir(listBatch)
-			for _, e := range entries {
-				if !sayable(e.Name()) {
-					continue
-				}
-				stat, err := e.Info()
-				if errors.Is(err, session.ErrNotExist) {
-					continue // removed meanwhile
-				}
-				if err != nil {
-					yield(storage.Info{}, f.fault("list", name, err))
-					return
-				}
-				if !yield(f.info(e.Name(), stat), nil) {
-					return
-				}
-			}
-			if err == nil {
-				err = ctx.Err()
-			}
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				yield(storage.Info{}, f.fault("list", name, err))
-				return
-			}
 		}
 	}
+}
+
+// errStopped is a listing of which no more was wanted.
+var errStopped = errors.New("listing stopped")
+
+func (f *FS) list(ctx context.Context, name string, yield func(storage.Info, error) bool) error {
+	d, err := f.openFolder(name)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.each(func(e entry) error {
+		if !sayable(e.name) {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		s, err := d.lstat(e.name)
+		if errors.Is(err, session.ErrNotExist) {
+			return nil // removed meanwhile
+		}
+		if err == nil && !yield(f.info(e.name, &s), nil) {
+			err = errStopped
+		}
+		return err
+	})
 }
 
 // Open implements storage.FS.
@@ -116,7 +136,7 @@ func (f *FS) Open(ctx context.Context, name string) (storage.File, error) {
 	if err := f.checkLook(ctx, "open", name); err != nil {
 		return nil, err
 	}
-	file, err := f.openRegular(name, os.O_RDONLY)
+	file, err := f.openRegular(name)
 	if err != nil {
 		return nil, f.fault("open", name, err)
 	}
@@ -124,24 +144,17 @@ func (f *FS) Open(ctx context.Context, name string) (storage.File, error) {
 }
 
 // openRegular opens name, following links, if it is a regular file.
-func (f *FS) openRegular(name string, flag int) (*os.File, error) {
-	file, err := f.root.OpenFile(name, flag|openSafely, 0)
+func (f *FS) openRegular(name string) (*os.File, error) {
+	fd, err := f.open(name, unix.O_RDONLY|openSafely)
 	if err != nil {
 		return nil, err
 	}
-	stat, err := file.Stat()
-	switch {
-	case err != nil:
-	case stat.IsDir():
-		err = session.ErrIsDirectory
-	case !stat.Mode().IsRegular():
-		err = session.ErrDenied
-	}
-	if err != nil {
+	file, s, err := newFile(fd, name)
+	if err == nil && s.isDir() {
 		_ = file.Close()
-		return nil, err
+		return nil, session.ErrIsDirectory
 	}
-	return renamed(file, name)
+	return file, err
 }
 
 // Space implements storage.FS.
@@ -149,12 +162,12 @@ func (f *FS) Space(ctx context.Context) (storage.Space, error) {
 	if err := f.checkLook(ctx, "space", "."); err != nil {
 		return storage.Space{}, err
 	}
-	root, err := f.root.Open(".")
+	top, err := f.folder(".")
 	if err != nil {
 		return storage.Space{}, f.fault("space", ".", err)
 	}
-	defer root.Close()
-	s, err := space(root)
+	defer top.Close()
+	s, err := space(top)
 	return s, f.fault("space", ".", err)
 }
 
@@ -184,11 +197,11 @@ func (r *reader) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (r *reader) Stat() (storage.Info, error) {
-	stat, err := r.file.Stat()
+	s, err := statFile(r.file)
 	if err != nil {
 		return storage.Info{}, r.fs.fault("stat", r.name, err)
 	}
-	return r.fs.info(path.Base(r.name), stat), nil
+	return r.fs.info(path.Base(r.name), &s), nil
 }
 
 func (r *reader) OS() *os.File { return r.file }

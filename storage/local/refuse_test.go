@@ -55,6 +55,10 @@ func want(t *testing.T, what string, err, kind error) {
 func TestForeignLinksAreRefused(t *testing.T) {
 	t.Parallel()
 	tree, dir := open(t, local.Config{})
+	foreignLinksAreRefused(t, tree, dir)
+}
+
+func foreignLinksAreRefused(t *testing.T, tree *local.FS, dir string) {
 	outside := t.TempDir()
 	secret := filepath.Join(outside, "secret")
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
@@ -107,6 +111,10 @@ func TestForeignLinksAreRefused(t *testing.T) {
 func TestOnlyRegularFilesOpen(t *testing.T) {
 	t.Parallel()
 	tree, dir := open(t, local.Config{})
+	onlyRegularFilesOpen(t, tree, dir)
+}
+
+func onlyRegularFilesOpen(t *testing.T, tree *local.FS, dir string) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,12 @@
+//go:build linux
+
 package local
 
 import (
 	"context"
 	"encoding/hex"
-	"errors"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
 	"time"
-
-	"gateway/session"
 )
 
 const (
@@ -19,20 +15,18 @@ const (
 	keepOrphan = 24 * time.Hour
 	// maxDepth is how deep Sweep follows folders; each level costs descriptors.
 	maxDepth = 128
-	// maxFaults is how many errors of one sweep are kept.
-	maxFaults = 8
 )
 
 // Sweep removes what uploads left behind: those that nobody can resume a day
 // after their last write, resumable ones after Config.KeepPartial. Uploads that
 // are under way are never touched. It returns how many it removed.
 func (f *FS) Sweep(ctx context.Context) (removed int, err error) {
-	root, err := f.root.OpenRoot(".")
+	top, err := f.openFolder(".")
 	if err != nil {
 		return 0, f.fault("sweep", ".", err)
 	}
 	var faults faultList
-	removed = f.sweepFolder(ctx, root, 0, &faults)
+	removed = f.sweepFolder(ctx, top, 0, &faults)
 	if ctx.Err() != nil {
 		return removed, ctx.Err()
 	}
@@ -40,48 +34,37 @@ func (f *FS) Sweep(ctx context.Context) (removed int, err error) {
 }
 
 // sweepFolder takes dir over.
-func (f *FS) sweepFolder(ctx context.Context, dir *os.Root, depth int, faults *faultList) (removed int) {
+func (f *FS) sweepFolder(ctx context.Context, dir *folder, depth int, faults *faultList) (removed int) {
 	defer dir.Close()
-	d, err := dir.Open(".")
-	if err != nil {
-		faults.add(f.fault("sweep", ".", err))
-		return 0
-	}
-	defer d.Close()
-	for ctx.Err() == nil {
-		entries, err := d.ReadDir(listBatch)
-		for _, e := range entries {
-			switch {
-			case e.IsDir() && depth < maxDepth:
-				sub, err := dir.OpenRoot(e.Name())
-				if err != nil {
-					faults.add(f.fault("sweep", e.Name(), err))
-					continue
+	err := dir.each(func(e entry) error {
+		switch {
+		case e.mode.IsDir() && depth < maxDepth:
+			sub, err := dir.folder(e.name)
+			if err != nil {
+				faults.add(f.fault("sweep", e.name, err))
+				break
+			}
+			removed += f.sweepFolder(ctx, sub, depth+1, faults)
+		case e.mode.IsRegular() && f.expired(dir, e.name):
+			faults.add(f.fault("sweep", e.name, f.booked(func() error {
+				gone, err := dropPart(dir, e.name, f.ledger)
+				if gone {
+					removed++
 				}
-				removed += f.sweepFolder(ctx, sub, depth+1, faults)
-			case e.Type().IsRegular() && f.expired(e):
-				faults.add(f.fault("sweep", e.Name(), f.booked(func() error {
-					gone, err := dropPart(dir, e.Name(), f.ledger)
-					if gone {
-						removed++
-					}
-					return err
-				})))
-			}
+				return err
+			})))
 		}
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				faults.add(f.fault("sweep", ".", err))
-			}
-			return removed
-		}
+		return ctx.Err()
+	})
+	if err != nil && ctx.Err() == nil {
+		faults.add(f.fault("sweep", ".", err))
 	}
 	return removed
 }
 
-// expired reports whether e is a leftover whose time is over.
-func (f *FS) expired(e fs.DirEntry) bool {
-	rest, ours := strings.CutPrefix(e.Name(), partPrefix)
+// expired reports whether the file base is a leftover whose time is over.
+func (f *FS) expired(dir *folder, base string) bool {
+	rest, ours := strings.CutPrefix(base, partPrefix)
 	if !ours {
 		return false
 	}
@@ -93,22 +76,11 @@ func (f *FS) expired(e fs.DirEntry) bool {
 	if !isKey(key) || orphan && !isKey(random) {
 		return false // not a name that we make
 	}
-	info, err := e.Info()
-	return err == nil && time.Since(info.ModTime()) > keep
+	s, err := dir.lstat(base)
+	return err == nil && time.Since(s.mod) > keep
 }
 
 func isKey(s string) bool {
 	_, err := hex.DecodeString(s)
 	return err == nil && len(s) == 2*partKey
 }
-
-// faultList keeps the first few errors.
-type faultList struct{ list []error }
-
-func (l *faultList) add(err error) {
-	if err != nil && len(l.list) < maxFaults && !errors.Is(err, session.ErrNotExist) {
-		l.list = append(l.list, err)
-	}
-}
-
-func (l *faultList) err() error { return errors.Join(l.list...) }

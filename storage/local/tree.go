@@ -42,7 +42,7 @@ func (t Tree) Open(user string, ledger storage.Ledger) (*FS, error) {
 		if err := base.Mkdir(user, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
 		}
-		if err := syncFolder(base); err != nil {
+		if err := syncRoot(base); err != nil {
 			return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
 		}
 		root, err = base.OpenRoot(user)
@@ -60,6 +60,16 @@ func (t Tree) Open(user string, ledger storage.Ledger) (*FS, error) {
 	return tree, nil
 }
 
+// syncRoot puts the entries of a folder on stable storage.
+func syncRoot(folder *os.Root) error {
+	d, err := folder.Open(".")
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
 // Sweep sweeps the folders of all accounts, one after the other, and returns
 // how many leftovers it removed. It goes on after an error and returns the first
 // few of them.
@@ -71,7 +81,7 @@ func (t Tree) Sweep(ctx context.Context) (removed int, err error) {
 	defer d.Close()
 	var faults faultList
 	for {
-		entries, err := d.ReadDir(listBatch)
+		entries, err := d.ReadDir(sweepBatch)
 		for _, e := range entries {
 			if !e.IsDir() || !sayable(e.Name()) {
 				continue
@@ -101,3 +111,20 @@ func (t Tree) Sweep(ctx context.Context) (removed int, err error) {
 		}
 	}
 }
+
+// sweepBatch is how many accounts are in memory at once.
+const sweepBatch = 256
+
+// maxFaults is how many errors of one sweep are kept.
+const maxFaults = 8
+
+// faultList keeps the first few errors.
+type faultList struct{ list []error }
+
+func (l *faultList) add(err error) {
+	if err != nil && len(l.list) < maxFaults && !errors.Is(err, session.ErrNotExist) {
+		l.list = append(l.list, err)
+	}
+}
+
+func (l *faultList) err() error { return errors.Join(l.list...) }

@@ -207,7 +207,11 @@ func TestKillLosesNothing(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Duration(300+200*round) * time.Millisecond) // let it work, then pull the plug
+		eventually(t, "some files are acknowledged", func() bool { // then the plug is pulled
+			mu.Lock()
+			defer mu.Unlock()
+			return files > 3+2*round
+		})
 		g.Kill()
 		close(stop)
 		wg.Wait()
