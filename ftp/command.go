@@ -160,6 +160,7 @@ func (c *conn) dispatch(ctx context.Context, verb, arg string, pipelined bool) r
 	case (cmd.arg == required || cmd.arg == word) && arg == "", cmd.arg == forbidden && arg != "":
 		return replySyntax
 	}
+	c.asks(verb)
 	r := cmd.run(c, ctx, arg)
 	if !cmd.keeps {
 		c.rest, c.until = 0, 0
@@ -289,4 +290,11 @@ func (c *conn) status() reply {
 		lines = append(lines, fmt.Sprintf("%s in progress, %d bytes moved", t.verb, t.moved.Load()))
 	}
 	return reply{211, strings.Join(append(lines, "End of status"), "\n")}
+}
+
+// asks tells the rules what is asked for from now on.
+func (c *conn) asks(verb string) {
+	if c.files != nil {
+		c.files = c.files.For(verb)
+	}
 }

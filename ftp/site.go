@@ -39,6 +39,7 @@ func (c *conn) site(ctx context.Context, arg string) reply {
 			if cmd.arg == required && rest == "" {
 				return replySyntax
 			}
+			c.asks("SITE " + cmd.name)
 			return cmd.run(c, ctx, rest)
 		}
 	}

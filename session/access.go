@@ -199,6 +199,8 @@ func (a Access) allows(act Action) bool {
 			(a.At(act.Object)&MayRead != 0 || a.At(act.Target)&MayRead == 0) // it must not become readable by that
 	case Link:
 		return a.Uniform() && a.Entry(act.Target)&MayLink != 0
+	case Exec:
+		return false
 	case Stat:
 		return true // package transfer hides what may be neither listed nor read
 	default:

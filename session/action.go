@@ -16,6 +16,9 @@ const (
 	Rmdir   Verb = "rmdir"
 	SetAttr Verb = "setattr"
 	Link    Verb = "link"
+	// Exec is a program that a peer asks for, and that is never run: its record says
+	// that it was refused.
+	Exec Verb = "exec"
 
 	Accept  Verb = "accept"
 	Reject  Verb = "reject"
@@ -40,6 +43,11 @@ type Action struct {
 	Target string
 	// To are the forward-paths of Accept.
 	To []string
+	// Request is what the peer asked for, in the words of its protocol: for SFTP the
+	// names that OpenSSH's sftp-server has for -p and -P ("open", "posix-rename"), for
+	// FTP the verb, for a command over SSH its name. It is there for rules; the record
+	// has Verb.
+	Request string
 }
 
 // changes reports whether the action leaves a trace outside the gateway, so

@@ -23,6 +23,9 @@ type Op struct {
 	MessageID, QueueID string
 }
 
+// Action returns what is under way.
+func (o *Op) Action() Action { return o.action }
+
 // End records how it went and returns err; for an action that the peer is told
 // succeeded, ErrUnavailable if even that could not be recorded. A successful
 // look at attributes leaves no record: it changes nothing and clients do it

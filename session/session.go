@@ -59,6 +59,18 @@ func (s *Session) Cause() error {
 	return s.cause
 }
 
+// Vendor notes more of the software that the peer says it is, said after the login,
+// for the connection's record. The front-end calls it before the end of the
+// connection's last goroutine.
+func (s *Session) Vendor(software string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attempt.client = printable(s.attempt.client+"; "+software, 255)
+	if s.info != nil {
+		s.info.Client = s.attempt.client
+	}
+}
+
 // Count adds to the bytes of the connection, for data that did not pass through
 // the connection itself (FTP data connections).
 func (s *Session) Count(in, out int64) { s.attempt.Count(in, out) }

@@ -29,6 +29,13 @@ func (a *activity) end() {
 	a.mu.Unlock()
 }
 
+// touch is a request that took no time.
+func (a *activity) touch() {
+	a.mu.Lock()
+	a.last = time.Now()
+	a.mu.Unlock()
+}
+
 // opened counts a handle; it returns false when none may be opened any more.
 func (a *activity) opened() bool {
 	a.mu.Lock()

@@ -1,6 +1,9 @@
 package sftp
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 const (
 	// blockSize is the unit in which bytes go out: one answer to a READ of the longest
@@ -19,10 +22,12 @@ type (
 	smallBlock [smallSize]byte
 )
 
-// buffers are those of all connections of a server. They are taken while bytes
+// buffers are those of all connections of a server, and the turns of who computes
+// digests. Buffers are taken while bytes
 // move and given back when there are none: an idle connection holds none.
 type buffers struct {
 	blocks, inputs, smalls sync.Pool
+	turns                  chan struct{} // holds one for each digest that is computed now
 }
 
 func newBuffers() *buffers {
@@ -30,6 +35,7 @@ func newBuffers() *buffers {
 		blocks: sync.Pool{New: func() any { return new(block) }},
 		inputs: sync.Pool{New: func() any { return new(inputBlock) }},
 		smalls: sync.Pool{New: func() any { return new(smallBlock) }},
+		turns:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
 }
 

@@ -165,7 +165,7 @@ func TestOpenSSHShellIsTold(t *testing.T) {
 	f := start(t, nil, nil)
 	args := append([]string{"-e", "ssh"}, f.openssh(t, "alice@127.0.0.1", "id")...)
 	out, err := tryClient(t, "", "sshpass", args...)
-	if err == nil || !strings.Contains(out, "SFTP connections only") {
+	if err == nil || !strings.Contains(out, "SFTP only") {
 		t.Errorf("%v: %q", err, out)
 	}
 }

@@ -33,7 +33,7 @@ func TestShellAndCommandsAreRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out strings.Builder
-		s.Stdout = &out
+		s.Stderr = &out
 		err = run(s)
 		exit, ok := errors.AsType[*ssh.ExitError](err)
 		if !ok || exit.ExitStatus() != 1 || out.String() != sftpOnly {
@@ -54,6 +54,11 @@ func TestShellAndCommandsAreRefused(t *testing.T) {
 	if err := s.RequestSubsystem("netconf"); err == nil {
 		t.Error("another subsystem was started")
 	}
+	for _, name := range []string{"auth-agent-req@openssh.com", "x11-req", "window-change", "signal"} {
+		if ok, err := s.SendRequest(name, true, nil); ok || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
+	}
 }
 
 func TestForwardingIsRefused(t *testing.T) {
@@ -68,6 +73,16 @@ func TestForwardingIsRefused(t *testing.T) {
 	}
 	if ok, _, err := c.SendRequest(keepaliveRequest, true, nil); err != nil || !ok {
 		t.Errorf("keepalive: %v, %v", ok, err)
+	}
+	for _, kind := range []string{"direct-streamlocal@openssh.com", "x11", "forwarded-tcpip", "tun@openssh.com"} {
+		if _, _, err := c.OpenChannel(kind, nil); err == nil || !strings.Contains(err.Error(), "forwarding is not allowed") {
+			t.Errorf("%s: %v", kind, err)
+		}
+	}
+	for _, name := range []string{"streamlocal-forward@openssh.com", "cancel-tcpip-forward", "no-more-sessions@openssh.com"} {
+		if ok, _, err := c.SendRequest(name, true, nil); ok || err != nil {
+			t.Errorf("%s: %v, %v", name, ok, err)
+		}
 	}
 	if _, _, err := c.OpenChannel("mystery", nil); err == nil || !strings.Contains(err.Error(), "unknown channel type") {
 		t.Errorf("mystery: %v", err)

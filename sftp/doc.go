@@ -6,6 +6,7 @@
 // docs/protocols/sftp.md lists each section and what is left out.
 //
 // It knows the protocol only: a session.Gate decides who may enter and what
-// they may do, and files are reached through transfer.Files. There is no shell,
-// no command, no forwarding.
+// they may do, and files are reached through transfer.Files. There is no shell, no
+// process and no forwarding; the few commands that clients need, scp among them,
+// are done here.
 package sftp

@@ -10,14 +10,16 @@ import (
 	"gateway/transfer"
 )
 
-// extension is a request beyond version 3, of OpenSSH's PROTOCOL, section 4,
-// where its name says so.
+// extension is a request beyond version 3: of OpenSSH's PROTOCOL, section 4, where
+// its name says so; the others are of draft-ietf-secsh-filexfer-13, section 4.4
+// (vendor-id), and draft-ietf-secsh-filexfer-extensions-00.
 type extension struct {
-	name, version string
+	name string
+	// version is what SSH_FXP_VERSION says of it; it does not mention what has none.
+	version string
 	operation
 }
 
-// extensions are those that SSH_FXP_VERSION announces.
 func extensions() []extension {
 	return []extension{
 		{"posix-rename@openssh.com", "1", operation{shape: "pt", run: (*files).posixRename}},
@@ -29,12 +31,19 @@ func extensions() []extension {
 		{"limits@openssh.com", "1", operation{run: (*files).limits}},
 		{"expand-path@openssh.com", "1", operation{shape: "p", run: (*files).expandPath}},
 		{"home-directory", "1", operation{shape: "p", run: (*files).homeDirectory}},
+		{"users-groups-by-id@openssh.com", "1", operation{shape: "pt", run: (*files).usersGroups}},
+		{"copy-data", "1", operation{shape: "honie", run: (*files).copyData}},
+		{"check-file", digestNames(), operation{shape: "hsonl", run: (*files).checkFile}},
+		{"check-file-name", "", operation{shape: "psonl", run: (*files).checkFileName}},
+		{"check-file-handle", "", operation{shape: "hsonl", run: (*files).checkFileHandle}},
+		{"vendor-id", vendorID(), operation{shape: "ptsn", run: (*files).vendor}},
 	}
 }
 
 func extensionOf(name string) operation {
 	for _, e := range extensions() {
 		if e.name == name {
+			e.operation.name, _, _ = strings.Cut(name, "@")
 			return e.operation
 		}
 	}
@@ -43,10 +52,10 @@ func extensionOf(name string) operation {
 
 // posixRename replaces what is at the new name.
 func (f *files) posixRename(r *request) error {
-	return f.tree.Rename(f.ctx, r.path, r.target, true)
+	return f.view().Rename(f.ctx, r.path, r.target, true)
 }
 
-func (f *files) hardlink(r *request) error { return f.tree.Link(f.ctx, r.path, r.target) }
+func (f *files) hardlink(r *request) error { return f.view().Link(f.ctx, r.path, r.target) }
 
 // fsync puts what was written on stable storage, still unseen.
 func (f *files) fsync(r *request) error {
@@ -64,14 +73,14 @@ func (f *files) lsetstat(r *request) error {
 	if err != nil {
 		return err
 	}
-	info, err := f.tree.Lstat(f.ctx, r.path)
+	info, err := f.view().Lstat(f.ctx, r.path)
 	switch {
 	case err != nil:
 		return err
 	case info.Mode&fs.ModeSymlink != 0:
 		return session.ErrUnsupported
 	}
-	return f.tree.SetAttr(f.ctx, r.path, attr)
+	return f.view().SetAttr(f.ctx, r.path, attr)
 }
 
 const (
@@ -86,14 +95,14 @@ func (f *files) statvfs(r *request) error {
 	if _, err := transfer.Resolve("/", r.path); err != nil {
 		return err
 	}
-	return f.space(f.tree.Space(f.ctx))
+	return f.space(f.view().Space(f.ctx))
 }
 
 func (f *files) fstatvfs(r *request) error {
 	if _, h := f.handles.get(r.handle); h == nil {
 		return errHandle
 	}
-	return f.space(f.tree.Space(f.ctx))
+	return f.space(f.view().Space(f.ctx))
 }
 
 func (f *files) space(s storage.Space, err error) error {
@@ -148,3 +157,46 @@ func (f *files) homeDirectory(r *request) error {
 var errNobody = status{codeFailure, "No such user"}
 
 func (f *files) own(user string) bool { return user == "" || user == f.session.Identity().User }
+
+// idSize is the length of a number of a user or group.
+const idSize = 4
+
+// usersGroups tells the names behind numbers of users and groups. Attributes have no
+// numbers here, so that whatever a client takes for one stands for the account, as
+// in the long names of a listing.
+func (f *files) usersGroups(r *request) error {
+	users, groups := len(r.path), len(r.target)
+	if users%idSize != 0 || groups%idSize != 0 {
+		return errMalformed
+	}
+	name := f.session.Identity().User
+	one := lengthSize + len(name)
+	if (users+groups)/idSize*one > maxAnswer-64 {
+		return errManyIDs
+	}
+	b := begin(f.out.free(), typeExtendedReply, f.id)
+	for _, size := range []int{users, groups} {
+		n := size / idSize
+		b = binary.BigEndian.AppendUint32(b, uint32(n*one))
+		for range n {
+			b = appendString(b, name)
+		}
+	}
+	f.reply(b)
+	return nil
+}
+
+var errManyIDs = status{codeFailure, "Too many numbers"}
+
+// vendorID is who we are, in the words of the draft: vendor, product, version and
+// build, of which the last two are nobody's business.
+func vendorID() string {
+	b := appendString(appendString(appendString(nil, "Gateway"), "Gateway"), "")
+	return string(binary.BigEndian.AppendUint64(b, 0))
+}
+
+// vendor takes what the peer calls its software, for the record.
+func (f *files) vendor(r *request) error {
+	f.session.Vendor(strings.Join(strings.Fields(r.path+" "+r.target+" "+r.list), " "))
+	return nil
+}

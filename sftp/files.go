@@ -20,7 +20,7 @@ func (f *files) open(r *request) error {
 		return f.opened(func() (handle, error) { return f.openWriting(r) })
 	case r.flags&openRead != 0:
 		return f.opened(func() (handle, error) {
-			reader, err := f.tree.Open(f.ctx, r.path)
+			reader, err := f.view().Open(f.ctx, r.path)
 			if err != nil {
 				return nil, err
 			}
@@ -43,11 +43,11 @@ func (f *files) openWriting(r *request) (handle, error) {
 		Perm: perm, Existing: r.flags&openCreate == 0,
 		Exclusive: r.flags&(openCreate|openExclusive) == openCreate|openExclusive,
 	}
-	begin := f.tree.Create
+	begin := f.view().Create
 	if r.flags&openTruncate == 0 {
 		opts.Keep = storage.KeepAll
 		if r.flags&openAppend != 0 {
-			begin = f.tree.Append
+			begin = f.view().Append
 		}
 	}
 	w, err := begin(f.ctx, r.path, opts)

@@ -28,7 +28,7 @@ func (f *files) opendir(r *request) error {
 		return session.ErrTooMany
 	}
 	return f.opened(func() (handle, error) {
-		listing, err := f.tree.List(f.ctx, r.path)
+		listing, err := f.view().List(f.ctx, r.path)
 		if err != nil {
 			return nil, err
 		}

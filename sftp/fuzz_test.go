@@ -67,6 +67,8 @@ func FuzzRequests(f *testing.F) {
 	f.Add(bytes.Join([][]byte{send(1, 3), send(9, 1, "f", 0xf, int64(-1)), send(10, 1, "\x00\x00\x00\x00\x00\x00\x00\x01", 1)}, nil))
 	f.Add(bytes.Join([][]byte{send(18, 1, "a", "b"), send(20, 1, "../..", "l"), send(19, 1, "l"), send(16, 1, "\x00")}, nil))
 	f.Add(bytes.Join([][]byte{send(200, 1, "posix-rename@openssh.com", "a", "b"), send(200, 1, "x"), send(99, 1)}, nil))
+	f.Add(bytes.Join([][]byte{send(1, 3), open(0x1a), open(1), send(200, 1, "copy-data", "\x00\x00\x00\x00\x00\x00\x00\x02", int64(0), int64(9), "\x00\x00\x00\x00\x00\x00\x00\x01", int64(1))}, nil))
+	f.Add(bytes.Join([][]byte{send(1, 3), send(200, 1, "check-file-name", "f", "md5,sha1", int64(0), int64(0), 256), send(200, 2, "users-groups-by-id@openssh.com", "abcd", ""), send(200, 3, "vendor-id", "a", "b", "c", int64(1))}, nil))
 	f.Add([]byte{0, 0, 0, 0})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 1})
 	fs, pool := newFakeFS(f), newBuffers()

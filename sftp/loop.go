@@ -17,6 +17,7 @@ import (
 type files struct {
 	ctx       context.Context // of the connection
 	pace      context.Context // ends with the connection: nothing waits for bandwidth then
+	gone      context.Context // ends with the channel: nobody waits for an answer then
 	tree      *transfer.Files
 	busy      *activity
 	session   *session.Session
@@ -29,6 +30,7 @@ type files struct {
 
 	begun    bool    // SSH_FXP_INIT came
 	asked    request // the one being answered
+	asking   string  // its operation.name
 	id       uint32
 	answered bool // the request has its answer
 }
@@ -36,7 +38,7 @@ type files struct {
 // newFiles returns a run over ch; pool lends the buffers.
 func newFiles(ctx context.Context, s *session.Session, tree *transfer.Files, busy *activity, pool *buffers, ch io.ReadWriter) *files {
 	return &files{
-		ctx: ctx, pace: ctx, tree: tree, busy: busy, session: s,
+		ctx: ctx, pace: ctx, gone: ctx, tree: tree, busy: busy, session: s,
 		in: input{ch: ch, pool: pool}, out: output{ch: ch, pool: pool},
 		handles: newHandles(),
 	}
@@ -125,6 +127,7 @@ func (f *files) request(packet []byte) error {
 }
 
 func (f *files) run(op operation, r *request) error {
+	f.asking = op.name
 	switch {
 	case op.run == nil:
 		return session.ErrUnsupported
@@ -133,6 +136,18 @@ func (f *files) run(op operation, r *request) error {
 	default:
 		return op.run(f, r)
 	}
+}
+
+// view is the tree as the request being answered sees it.
+func (f *files) view() *transfer.Files { return f.tree.For(f.asking) }
+
+// step is called between the pieces of a long request; it fails when there is
+// nobody left for whom to go on.
+func (f *files) step() error {
+	if f.over() {
+		return session.ErrClosed
+	}
+	return context.Cause(f.gone)
 }
 
 // over reports whether the session ended, by whomever.
@@ -147,6 +162,9 @@ func (f *files) over() bool {
 
 // operation is how one kind of request is answered.
 type operation struct {
+	// name is what OpenSSH's sftp-server calls the request, for its options -p and -P,
+	// and what the rules know it by.
+	name  string
 	shape string // its fields, see request.decode
 	// run does what is asked. If it does not answer, the status of its error is the
 	// answer.
@@ -161,41 +179,41 @@ func operationOf(kind byte) operation {
 	case typeInit:
 		return operation{run: (*files).init}
 	case typeOpen:
-		return operation{shape: "pfa", run: (*files).open}
+		return operation{name: "open", shape: "pfa", run: (*files).open}
 	case typeClose:
-		return operation{shape: "h", run: (*files).close, ends: true}
+		return operation{name: "close", shape: "h", run: (*files).close, ends: true}
 	case typeRead:
-		return operation{shape: "hol", run: (*files).read}
+		return operation{name: "read", shape: "hol", run: (*files).read}
 	case typeWrite:
-		return operation{shape: "hod", run: (*files).write}
+		return operation{name: "write", shape: "hod", run: (*files).write}
 	case typeLstat:
-		return operation{shape: "p", run: (*files).lstat}
+		return operation{name: "lstat", shape: "p", run: (*files).lstat}
 	case typeFstat:
-		return operation{shape: "h", run: (*files).fstat}
+		return operation{name: "fstat", shape: "h", run: (*files).fstat}
 	case typeSetstat:
-		return operation{shape: "pa", run: (*files).setstat}
+		return operation{name: "setstat", shape: "pa", run: (*files).setstat}
 	case typeFsetstat:
-		return operation{shape: "ha", run: (*files).fsetstat}
+		return operation{name: "fsetstat", shape: "ha", run: (*files).fsetstat}
 	case typeOpendir:
-		return operation{shape: "p", run: (*files).opendir}
+		return operation{name: "opendir", shape: "p", run: (*files).opendir}
 	case typeReaddir:
-		return operation{shape: "h", run: (*files).readdir}
+		return operation{name: "readdir", shape: "h", run: (*files).readdir}
 	case typeRemove:
-		return operation{shape: "p", run: (*files).remove}
+		return operation{name: "remove", shape: "p", run: (*files).remove}
 	case typeMkdir:
-		return operation{shape: "pa", run: (*files).mkdir}
+		return operation{name: "mkdir", shape: "pa", run: (*files).mkdir}
 	case typeRmdir:
-		return operation{shape: "p", run: (*files).rmdir}
+		return operation{name: "rmdir", shape: "p", run: (*files).rmdir}
 	case typeRealpath:
-		return operation{shape: "p", run: (*files).realpath}
+		return operation{name: "realpath", shape: "p", run: (*files).realpath}
 	case typeStat:
-		return operation{shape: "p", run: (*files).stat}
+		return operation{name: "stat", shape: "p", run: (*files).stat}
 	case typeRename:
-		return operation{shape: "pt", run: (*files).rename}
+		return operation{name: "rename", shape: "pt", run: (*files).rename}
 	case typeReadlink:
-		return operation{shape: "p", run: (*files).readlink}
+		return operation{name: "readlink", shape: "p", run: (*files).readlink}
 	case typeSymlink:
-		return operation{shape: "pt", run: (*files).symlink}
+		return operation{name: "symlink", shape: "pt", run: (*files).symlink}
 	default:
 		return operation{}
 	}
@@ -207,7 +225,9 @@ func (f *files) init(*request) error {
 	f.answered = true
 	b := begin(f.out.free(), typeVersion, fileVersion)
 	for _, e := range extensions() {
-		b = appendString(appendString(b, e.name), e.version)
+		if e.version != "" {
+			b = appendString(appendString(b, e.name), e.version)
+		}
 	}
 	f.out.add(finish(b))
 	return nil

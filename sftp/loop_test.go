@@ -150,6 +150,9 @@ func TestTruncatedAtEveryByte(t *testing.T) {
 		send(200, 1, "posix-rename@openssh.com", "f", "g"), send(200, 1, "hardlink@openssh.com", "f", "g"),
 		send(200, 1, "statvfs@openssh.com", "f"), send(200, 1, "fstatvfs@openssh.com", nth(1)), send(200, 1, "fsync@openssh.com", nth(1)),
 		send(200, 1, "lsetstat@openssh.com", "f", 4, 1), send(200, 1, "expand-path@openssh.com", "f"), send(200, 1, "home-directory", "f"),
+		send(200, 1, "users-groups-by-id@openssh.com", "\x00\x00\x00\x00", "\x00\x00\x00\x01"), send(200, 1, "copy-data", nth(1), int64(0), int64(0), nth(2), int64(0)),
+		send(200, 1, "check-file", nth(1), "md5", int64(0), int64(0), 0), send(200, 1, "check-file-name", "f", "md5", int64(0), int64(0), 0),
+		send(200, 1, "check-file-handle", nth(1), "md5", int64(0), int64(0), 0), send(200, 1, "vendor-id", "a", "b", "c", int64(1)),
 	} {
 		for n := 5; n < len(whole)-4; n++ {
 			body := whole[4 : 4+n]

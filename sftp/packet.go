@@ -76,6 +76,10 @@ type request struct {
 	path, target string
 	offset       uint64
 	length       uint32
+	count        uint64 // of bytes
+	into         []byte // a second handle
+	at           uint64 // an offset in what that stands for
+	list         string // of algorithms
 	data         []byte
 	flags        uint32 // of SSH_FXP_OPEN
 	attrs        attrs
@@ -83,7 +87,8 @@ type request struct {
 
 // decode reads the fields of a request, which shape names in their order: h a
 // handle, p a path, t a second path, o an offset, l a length, d data, f flags, a
-// attributes. What follows them is ignored, as OpenSSH does.
+// attributes, n a long length, s a list, i a second handle, e an offset for that. What
+// follows them is ignored, as OpenSSH does.
 func (r *request) decode(shape string, body []byte) error {
 	p := parser{rest: body}
 	for _, field := range []byte(shape) {
@@ -104,6 +109,14 @@ func (r *request) decode(shape string, body []byte) error {
 			r.flags = p.uint32()
 		case 'a':
 			r.attrs = p.attrs()
+		case 'n':
+			r.count = p.uint64()
+		case 's':
+			r.list = string(p.bytes())
+		case 'i':
+			r.into = p.bytes()
+		case 'e':
+			r.at = p.uint64()
 		}
 	}
 	if p.bad {

@@ -6,25 +6,25 @@ import (
 
 // Requests that name a path and leave nothing open.
 
-func (f *files) stat(r *request) error  { return f.describe(f.tree.Stat(f.ctx, r.path)) }
-func (f *files) lstat(r *request) error { return f.describe(f.tree.Lstat(f.ctx, r.path)) }
+func (f *files) stat(r *request) error  { return f.describe(f.view().Stat(f.ctx, r.path)) }
+func (f *files) lstat(r *request) error { return f.describe(f.view().Lstat(f.ctx, r.path)) }
 
 func (f *files) setstat(r *request) error {
 	attr, err := r.attrs.change()
 	if err != nil {
 		return err
 	}
-	return f.tree.SetAttr(f.ctx, r.path, attr)
+	return f.view().SetAttr(f.ctx, r.path, attr)
 }
 
-func (f *files) remove(r *request) error { return f.tree.Remove(f.ctx, r.path) }
-func (f *files) rmdir(r *request) error  { return f.tree.RemoveDir(f.ctx, r.path) }
+func (f *files) remove(r *request) error { return f.view().Remove(f.ctx, r.path) }
+func (f *files) rmdir(r *request) error  { return f.view().RemoveDir(f.ctx, r.path) }
 
 // mkdir makes a folder; its attributes are ours.
-func (f *files) mkdir(r *request) error { return f.tree.Mkdir(f.ctx, r.path) }
+func (f *files) mkdir(r *request) error { return f.view().Mkdir(f.ctx, r.path) }
 
 // rename fails if the new name exists (section 6.5).
-func (f *files) rename(r *request) error { return f.tree.Rename(f.ctx, r.path, r.target, false) }
+func (f *files) rename(r *request) error { return f.view().Rename(f.ctx, r.path, r.target, false) }
 
 // realpath answers in the tree that the peer sees, whether the file exists or
 // not, without following links (section 6.11).
@@ -37,7 +37,7 @@ func (f *files) realpath(r *request) error {
 }
 
 func (f *files) readlink(r *request) error {
-	target, err := f.tree.Readlink(f.ctx, r.path)
+	target, err := f.view().Readlink(f.ctx, r.path)
 	switch {
 	case err != nil:
 		return err
@@ -59,5 +59,5 @@ func (f *files) symlink(r *request) error {
 	if f.linkFirst {
 		target, link = link, target
 	}
-	return f.tree.Symlink(f.ctx, target, link)
+	return f.view().Symlink(f.ctx, target, link)
 }

@@ -182,3 +182,12 @@ type Upload interface {
 	// is kept for a later Create with Keep; else it is removed.
 	Abort(resumable bool) error
 }
+
+// Copier is an Upload that has the system copy content, which then does not pass
+// through the process.
+type Copier interface {
+	// CopyAt puts the n bytes of from that begin at at to off, and returns how many it
+	// put there; fewer, without an error, only where from ends sooner. It fails with
+	// session.ErrUnsupported, having copied nothing, where the system cannot.
+	CopyAt(off int64, from *os.File, at, n int64) (int64, error)
+}

@@ -25,7 +25,7 @@ func (f *Files) Open(ctx context.Context, name string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: session.Read, Object: clean})
+	op, err := f.sess.Begin(ctx, session.Action{Verb: session.Read, Object: clean, Request: f.request})
 	if err != nil {
 		return nil, err
 	}

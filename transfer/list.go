@@ -36,7 +36,7 @@ func (f *Files) List(ctx context.Context, name string) (*Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: session.List, Object: clean})
+	op, err := f.sess.Begin(ctx, session.Action{Verb: session.List, Object: clean, Request: f.request})
 	if err != nil {
 		return nil, err
 	}

@@ -32,11 +32,17 @@ type Limits struct {
 
 const defaultOpenFiles = 128
 
-// Files is a session's tree. Paths are those of the peer: absolute, "/" between
+// Files is a session's tree, as one kind of request sees it (see For). Paths are those of the peer: absolute, "/" between
 // parts, or relative to the root. Its methods may be called at the same time
 // from any goroutine. Errors are those of storage.FS and session.Session.Begin,
 // and session.ErrTooMany at the limit of open files.
 type Files struct {
+	*held
+	request string
+}
+
+// held is what all Files of a session are made of.
+type held struct {
 	sess   *session.Session
 	fs     storage.FS
 	limits Limits
@@ -55,10 +61,14 @@ func New(s *session.Session, tree storage.FS, limits Limits) *Files {
 	if limits.OpenFiles == 0 {
 		limits.OpenFiles = defaultOpenFiles
 	}
-	f := &Files{sess: s, fs: tree, limits: limits}
+	f := &Files{held: &held{sess: s, fs: tree, limits: limits}}
 	f.in, f.out = paces(limits.Bandwidth)
 	return f
 }
+
+// For returns the same files for what the peer calls request: every action begun
+// through them carries that name (session.Action.Request).
+func (f *Files) For(request string) *Files { return &Files{f.held, request} }
 
 // MaxOpen is how many files the session may have open at once, readers and
 // writers together.
@@ -93,7 +103,7 @@ func (f *Files) on(ctx context.Context, verb session.Verb, name string, act func
 	if err != nil {
 		return err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: verb, Object: clean})
+	op, err := f.sess.Begin(ctx, session.Action{Verb: verb, Object: clean, Request: f.request})
 	if err != nil {
 		return err
 	}
@@ -110,7 +120,7 @@ func (f *Files) do2(ctx context.Context, verb session.Verb, from, to string, act
 	if err != nil {
 		return err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: verb, Object: cleanFrom, Target: cleanTo})
+	op, err := f.sess.Begin(ctx, session.Action{Verb: verb, Object: cleanFrom, Target: cleanTo, Request: f.request})
 	if err != nil {
 		return err
 	}
@@ -190,7 +200,7 @@ func (f *Files) Symlink(ctx context.Context, target, name string) error {
 	if _, err := Resolve("/", target); err != nil {
 		return err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: session.Link, Object: target, Target: clean})
+	op, err := f.sess.Begin(ctx, session.Action{Verb: session.Link, Object: target, Target: clean, Request: f.request})
 	if err != nil {
 		return err
 	}
@@ -241,7 +251,7 @@ func (f *Files) Space(ctx context.Context) (space storage.Space, err error) {
 }
 
 // acquire takes one of the open files that the session may have.
-func (f *Files) acquire() error {
+func (f *held) acquire() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.open >= f.limits.OpenFiles {
@@ -251,7 +261,7 @@ func (f *Files) acquire() error {
 	return nil
 }
 
-func (f *Files) release() {
+func (f *held) release() {
 	f.mu.Lock()
 	f.open--
 	f.mu.Unlock()

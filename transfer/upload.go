@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"sync/atomic"
 
@@ -46,7 +47,7 @@ func (f *Files) write(ctx context.Context, how writing, name string, opts storag
 	if err != nil {
 		return nil, err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: how.verb, Object: clean})
+	op, err := f.sess.Begin(ctx, session.Action{Verb: how.verb, Object: clean, Request: f.request})
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +119,46 @@ func (w *Writer) WriteAt(p []byte, off int64) (int, error) {
 	n, err := w.upload.WriteAt(p, off)
 	w.moved.Add(int64(n))
 	return n, err
+}
+
+// Source is what a Writer copies from: a Reader, or a Writer.
+type Source interface {
+	io.ReaderAt
+	Stat() (storage.Info, error)
+}
+
+// CopyAt writes n bytes of from, from at on, to off, and returns how many: fewer
+// where from ends sooner, and io.EOF where it has ended before. They are counted
+// and need room like any others, but do not come from the peer, so that its
+// bandwidth does not matter.
+func (w *Writer) CopyAt(off int64, from Source, at, n int64) (int64, error) {
+	info, err := from.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if n = min(n, info.Size-at); n <= 0 {
+		return 0, io.EOF
+	}
+	if err := w.room(off, n); err != nil {
+		return 0, err
+	}
+	copied, err := w.copyAt(off, from, at, n)
+	w.moved.Add(copied)
+	return copied, err
+}
+
+// copyAt has the system copy, if it can.
+func (w *Writer) copyAt(off int64, from Source, at, n int64) (int64, error) {
+	r, reads := from.(*Reader)
+	to, can := w.upload.(storage.Copier)
+	if reads && can && r.OS() != nil {
+		copied, err := to.CopyAt(off, r.OS(), at, n)
+		if !errors.Is(err, session.ErrUnsupported) {
+			r.Count(copied)
+			return copied, err
+		}
+	}
+	return io.Copy(io.NewOffsetWriter(w.upload, off), io.NewSectionReader(from, at, n))
 }
 
 // room makes room for n bytes at off.
