@@ -11,6 +11,7 @@ import (
 // their times and modes.
 func TestSyncsBySFTP(t *testing.T) {
 	g := start(t)
+	c := newSSHCell(t, g)
 	files := filepath.Join(g.Dir, "files", alice)
 	for name, sync := range map[string]func(t *testing.T, c sshCell){
 		"rclone": func(t *testing.T, c sshCell) {
@@ -48,7 +49,7 @@ func TestSyncsBySFTP(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			sync(t, newSSHCell(t, g))
+			sync(t, c)
 		})
 	}
 }
