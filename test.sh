@@ -13,20 +13,26 @@ mode=${1:-all}
 case "$mode" in all|quick) ;; *) echo "usage: ./test.sh [quick]" >&2; exit 2 ;; esac
 
 STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
-BASIC_FTP=basic-ftp@6.2.6
+NPM_PACKAGES="basic-ftp@6.2.6 ssh2-sftp-client@12.1.1"
 FUZZ_TIME=${FUZZ_TIME:-5000x}   # a number of inputs (5000x) or a time (30s) for each fuzz target
-# command:Debian package
-CLIENTS="curl:curl lftp:lftp swaks:swaks sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp inetutils-ftp:inetutils-ftp ncftpget:ncftp wget:wget busybox:busybox rclone:rclone ftp-ssl:ftp-ssl python3:python3 smtp-sink:postfix openssl:openssl"
+# command, or a file of one that has none:Debian package
+CLIENTS="curl:curl lftp:lftp swaks:swaks sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp inetutils-ftp:inetutils-ftp ncftpget:ncftp wget:wget busybox:busybox rclone:rclone ftp-ssl:ftp-ssl python3:python3 smtp-sink:postfix openssl:openssl psftp:putty-tools dbclient:dropbear-bin sshfs:sshfs fio:fio rsync:rsync git:git /usr/lib/python3/dist-packages/paramiko:python3-paramiko"
+JSCH=/usr/share/java/jsch.jar:libjsch-java   # where there is a Java compiler
 
 say() { printf '\n== %s\n' "$*"; }
 
 export GATEWAY_TOOLS=${GATEWAY_TOOLS:-$PWD/.tools}
 export CGO_ENABLED=1   # the race detector needs it; the gateway itself is built without
 
+have() { # have COMMAND, or FILE by its whole path
+  case "$1" in /*) [ -e "$1" ] ;; *) PATH=$PATH:/usr/sbin command -v "$1" >/dev/null 2>&1 ;; esac
+}
+
 install_clients() {
   local missing="" packages="" pair
+  ! command -v javac >/dev/null 2>&1 || CLIENTS="$CLIENTS $JSCH"
   for pair in $CLIENTS; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || PATH=$PATH:/usr/sbin command -v "${pair%%:*}" >/dev/null 2>&1 || {
+    have "${pair%%:*}" || {
       missing="$missing ${pair%%:*}"; packages="$packages ${pair##*:}"; }
   done
   [ -n "$missing" ] || return 0
@@ -55,14 +61,17 @@ tool() { # tool NAME MODULE@VERSION: builds a tool once
   GOBIN=$GATEWAY_TOOLS/bin go install "$2" && mv "$GATEWAY_TOOLS/bin/$1" "$GATEWAY_TOOLS/$1-${2##*@}"
 }
 
-# The FTP client library of npm, where npm is: Debian's package of it is too large to install for one test.
-install_basic_ftp() {
-  local dir=$GATEWAY_TOOLS/${BASIC_FTP/@/-}
-  [ -d "$dir" ] && return 0
-  command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1 || {
-    echo "no node or no npm here: the tests with basic-ftp are skipped"; return 0; }
-  npm install --no-audit --no-fund --ignore-scripts --loglevel=error --prefix "$dir.new" "$BASIC_FTP" >/dev/null && mv "$dir.new" "$dir" ||
-    { rm -rf "$dir.new"; echo "npm failed: the tests with basic-ftp are skipped"; }
+# Client libraries of npm, where npm is: Debian's packages of them are too large to install for one test each.
+install_npm_packages() {
+  local package dir
+  for package in $NPM_PACKAGES; do
+    dir=$GATEWAY_TOOLS/${package/@/-}
+    [ ! -d "$dir" ] || continue
+    command -v npm >/dev/null 2>&1 && command -v node >/dev/null 2>&1 || {
+      echo "no node or no npm here: the tests with $package are skipped"; continue; }
+    npm install --no-audit --no-fund --ignore-scripts --omit=optional --loglevel=error --prefix "$dir.new" "$package" >/dev/null && mv "$dir.new" "$dir" ||
+      { rm -rf "$dir.new"; echo "npm failed: the tests with $package are skipped"; }
+  done
 }
 
 fuzz() {
@@ -77,7 +86,7 @@ fuzz() {
 }
 
 mkdir -p "$GATEWAY_TOOLS"
-if [ "$mode" = all ]; then install_compiler; install_clients; install_basic_ftp; fi
+if [ "$mode" = all ]; then install_compiler; install_clients; install_npm_packages; fi
 
 say "gofmt"
 unformatted=$(gofmt -l .)

@@ -1,7 +1,7 @@
 // Command bench measures the gateway beside OpenSSH, Postfix and the FTP servers of
-// Debian, and prints tables: transfers by SFTP, FTP and FTPS, small files, listings,
-// logins, mail accepted durably, memory of idle sessions and of uploads in flight,
-// and the system calls that move a file. It is never a test.
+// Debian, and prints tables: transfers by SFTP, FTP and FTPS, and by OpenSSH's own
+// client, small files, listings, logins, mail accepted durably, memory of idle sessions
+// and of uploads in flight, and the system calls that move a file. It is never a test.
 //
 // Each server is started privately, on a port of the kernel's choice on loopback,
 // from folders that are removed afterwards. The gateway and its peers take turns
@@ -13,9 +13,10 @@
 //	go run ./bench -size 256 -only sftp,logins
 //	go run ./bench -only ftp-idle,ftps-idle -idle 9000 -peers=none
 //
-// OpenSSH, Postfix and pyftpdlib are measured where they are installed. vsftpd,
-// Pure-FTPd and ProFTPD exclude each other as packages of Debian: those that are not
-// installed are downloaded and unpacked, once, in $GATEWAY_TOOLS, or in .tools.
+// Postfix and pyftpdlib are measured where they are installed. vsftpd, Pure-FTPd and
+// ProFTPD exclude each other as packages of Debian, and that of sshd starts it: those
+// that are not installed are downloaded and unpacked, once, in $GATEWAY_TOOLS, or in
+// .tools. mod_sftp is the SFTP server of ProFTPD.
 //
 // docs/performance.md says what was found, and how to read it. It reads /proc and
 // therefore runs on Linux only.

@@ -15,12 +15,15 @@ func sessions() []int { return []int{1, 4, 16} }
 // sftpBuffer is the client's, while something moves.
 const sftpBuffer = 256 << 10
 
-// sftpTargets are the gateway and, where it runs, OpenSSH.
+// sftpTargets are the gateway and the peers that run.
 func (b *bench) sftpTargets() []sftpTarget {
 	auth := ssh.PublicKeys(b.key)
-	targets := []sftpTarget{{b.gateway, b.gateway.addrs["sftp"], benchUser, b.options.cipher, auth}}
+	targets := []sftpTarget{{b.gateway, b.gateway.addrs["sftp"], benchUser, b.options.cipher, auth, b.gateway.home}}
 	if b.openssh != nil {
-		targets = append(targets, sftpTarget{b.openssh, b.openssh.addr, peerAccount, b.options.cipher, auth})
+		targets = append(targets, sftpTarget{b.openssh, b.openssh.addr, peerAccount, b.options.cipher, auth, b.openssh.folder})
+	}
+	for _, p := range b.sftpPeers {
+		targets = append(targets, sftpTarget{p, p.addr, p.user, b.options.cipher, auth, p.home})
 	}
 	return targets
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+
+	"golang.org/x/crypto/ssh"
 )
 
 const (
@@ -31,7 +33,7 @@ Ciphersuites = TLS_AES_128_GCM_SHA256
 )
 
 // ftpPeer is an FTP server that is measured beside the gateway: a private one,
-// which listens in clear and takes AUTH TLS.
+// which listens in clear and takes AUTH TLS, or serves SFTP instead.
 type ftpPeer struct {
 	title          string
 	addr           string
@@ -52,6 +54,7 @@ type ftpSite struct {
 	cert, key  string // PEM files
 	host, port string
 	uid, gid   int // of peerAccount
+	userKey    ssh.PublicKey
 }
 
 // ftpServer is a kind of FTP server.
@@ -71,13 +74,13 @@ func ftpServers() []ftpServer {
 	}
 }
 
-// start configures a server of the kind, starts it, and adds it to the peers.
-func (s ftpServer) start(ctx context.Context, b *bench) (version string, err error) {
+// start configures a server of the kind, starts it, and adds it to peers.
+func (s ftpServer) start(ctx context.Context, b *bench, peers *[]*ftpPeer) (version string, err error) {
 	uid, gid, err := accountOf(peerAccount)
 	if err != nil {
 		return "", err
 	}
-	site := ftpSite{dir: filepath.Join(b.dir, s.title), home: filepath.Join(b.files, s.title), uid: uid, gid: gid}
+	site := ftpSite{dir: filepath.Join(b.dir, s.title), home: filepath.Join(b.files, s.title), uid: uid, gid: gid, userKey: b.key.PublicKey()}
 	site.cert, site.key = filepath.Join(site.dir, "cert.pem"), filepath.Join(site.dir, "key.pem")
 	ciphers := filepath.Join(site.dir, "openssl.cnf")
 	if err := errors.Join(os.Mkdir(site.dir, 0o755), os.Mkdir(site.home, 0o755), os.Chown(site.home, uid, gid),
@@ -95,7 +98,7 @@ func (s ftpServer) start(ctx context.Context, b *bench) (version string, err err
 		return "", err
 	}
 	p.env = append(p.env, "OPENSSL_CONF="+ciphers)
-	b.ftpPeers = append(b.ftpPeers, p)
+	*peers = append(*peers, p)
 	return version, p.start(ctx)
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 const (
@@ -17,6 +18,41 @@ const (
 	// and the two folders that every folder holds.
 	listExtras = 3
 )
+
+// sftpListing lists one folder again and again in a session of OpenSSH's client.
+func sftpListing(ctx context.Context, b *bench) error {
+	program, err := findProgram("sftp")
+	if err != nil {
+		b.table.notes = append(b.table.notes, "listings by SFTP: left out, "+err.Error())
+		return nil
+	}
+	n := b.options.entries
+	var trials []trial
+	for _, t := range b.sftpTargets() {
+		folder := filepath.Join(t.local, "list")
+		defer os.RemoveAll(folder)
+		if err := makeFiles(folder, n, 0); err != nil {
+			return err
+		}
+		trials = append(trials, trial{t.server, func() (job, error) {
+			var lines lineCount
+			// The commands are not printed.
+			j, err := b.batchJob(ctx, t, program, strings.Repeat("@ls -1f list\n", listRepeats), &lines, "-o", "Ciphers="+t.cipher)
+			run := j.work
+			j.work = func() error {
+				if err := run(); err != nil {
+					return err
+				}
+				if int(lines) < n*listRepeats || int(lines) > (n+listExtras)*listRepeats {
+					return fmt.Errorf("ls: %d lines for %d entries, %d times", lines, n, listRepeats)
+				}
+				return nil
+			}
+			return j, err
+		}})
+	}
+	return b.compare(ctx, fmt.Sprintf("SFTP, %d entries", n), 1, float64(n*listRepeats), trials...)
+}
 
 // ftpListing lists one folder with many entries, again and again.
 func ftpListing(ctx context.Context, b *bench) error {

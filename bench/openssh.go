@@ -12,14 +12,19 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
 )
 
-// sshEmptyFolder is where sshd locks up the process that speaks to strangers.
-const sshEmptyFolder = "/run/sshd"
+// sshEmptyFolder is where sshd locks up the process that speaks to strangers, and
+// sshAccount who that is run as.
+const (
+	sshEmptyFolder = "/run/sshd"
+	sshAccount     = "sshd"
+)
 
 // openssh is a private sshd that serves SFTP to peerAccount by key. That has no
 // shell, which the subsystem inside of sshd does not need.
@@ -33,7 +38,7 @@ func (s *openssh) name() string  { return "OpenSSH" }
 func (s *openssh) group() *group { return s.running }
 
 func startOpenSSH(ctx context.Context, b *bench) (s *openssh, version string, err error) {
-	path, err := findProgram("sshd")
+	at, err := install(ctx, "sshd", "openssh-server")
 	if err != nil {
 		return nil, "", err
 	}
@@ -61,11 +66,18 @@ func startOpenSSH(ctx context.Context, b *bench) (s *openssh, version string, er
 	if err := s.configure(dir, b.key.PublicKey()); err != nil {
 		return s, "", err
 	}
-	if s.running, err = startGroup("openssh", exec.Command(path, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))); err != nil {
+	prefix, err := withSSHAccount(dir)
+	if err != nil {
+		return s, "", err
+	}
+	line := append(prefix, at.program, "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), at.env...)
+	if s.running, err = startGroup("openssh", cmd); err != nil {
 		return s, "", err
 	}
 	version = "OpenSSH"
-	for word := range strings.FieldsSeq(firstLine(nil, path, "-V") + " " + firstLine(nil, "ssh", "-V")) {
+	for word := range strings.FieldsSeq(firstLine(at.env, at.program, "-V") + " " + firstLine(nil, "ssh", "-V")) {
 		if strings.HasPrefix(word, "OpenSSH_") { // only newer ones of sshd know -V
 			version = strings.TrimSuffix(word, ",")
 			break
@@ -108,6 +120,34 @@ MaxStartups 4096
 		os.WriteFile(filepath.Join(dir, "host_key"), pem.EncodeToMemory(block), 0o600),
 		os.WriteFile(filepath.Join(dir, "authorized_keys"), ssh.MarshalAuthorizedKey(key), 0o644),
 		os.WriteFile(filepath.Join(dir, "sshd_config"), []byte(config), 0o644))
+}
+
+// withSSHAccount is what to put before sshd so that the account exists which the process
+// that speaks to strangers is run as. Installing sshd makes it; else sshd alone is shown
+// accounts with one more.
+func withSSHAccount(dir string) (prefix []string, err error) {
+	if _, err := user.Lookup(sshAccount); err == nil {
+		return nil, nil
+	}
+	unshare, err := findProgram("unshare")
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "passwd")
+	line := sshAccount + ":x:65533:65534::" + sshEmptyFolder + ":/usr/sbin/nologin\n"
+	if err := os.WriteFile(file, append(accounts, line...), 0o644); err != nil {
+		return nil, err
+	}
+	prefix = []string{unshare, "--mount", "/bin/sh", "-c", `mount --bind "$0" /etc/passwd && exec "$@"`, file}
+	try := append(prefix[1:len(prefix):len(prefix)], "/bin/true")
+	if out, err := exec.Command(prefix[0], try...).CombinedOutput(); err != nil {
+		return nil, errSkip(fmt.Sprintf("there is no account %s, and none can be shown to it: %s", sshAccount, strings.TrimSpace(string(out))))
+	}
+	return prefix, nil
 }
 
 func (s *openssh) stop() {

@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-const usage = `Measures the gateway beside OpenSSH (sshd), vsftpd, Pure-FTPd, ProFTPD, pyftpdlib
-and Postfix, and prints tables.
+const usage = `Measures the gateway beside OpenSSH (sshd), ProFTPD's mod_sftp, vsftpd, Pure-FTPd,
+ProFTPD, pyftpdlib and Postfix, and prints tables.
 
 A peer is left out, with a line that says why, where it cannot be had or the user
-is not root. FTP servers that are not installed are downloaded from Debian, once,
-and unpacked in $GATEWAY_TOOLS (default .tools). At the default size a whole run
+is not root. SSH and FTP servers that are not installed are downloaded from Debian,
+once, and unpacked in $GATEWAY_TOOLS (default .tools). At the default size a whole run
 takes tens of minutes. MB/s are 10^6 bytes a second, end to end; client and servers
 share the machine, so compare the ratios, and the CPU time that a server needs,
 rather than MB/s.
@@ -87,8 +87,9 @@ type part struct {
 func subjects() []subject {
 	return []subject{
 		{"transfers", transfers, false, append([]part{{"sftp", sftpTransfers}}, overFTP(ftpTransfers)...)},
-		{"small", smallFiles, false, []part{{"ftp", ftpSmallFiles}}},
-		{"list", listings, false, []part{{"ftp", ftpListing}}},
+		{"client", clientTransfers, false, []part{{"sftp", sftpClientTransfers}}},
+		{"small", smallFiles, false, []part{{"sftp", sftpSmallFiles}, {"ftp", ftpSmallFiles}}},
+		{"list", listings, false, []part{{"sftp", sftpListing}, {"ftp", ftpListing}}},
 		{"logins", logins, false, append([]part{{"sftp", sftpLogins}}, overFTP(ftpLogins)...)},
 		{"mail", messages, false, []part{{"smtp", smtpMail}}},
 		{"idle", idling, false, append(append([]part{{"sftp", sftpIdle}}, overFTP(ftpIdle)...), part{"smtp", mailIdle})},
@@ -130,7 +131,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&peers, "peers", allPeers, "`names` of the peers to measure too, by comma; all, or none")
 	flags.StringVar(&only, "only", "", "`parts` to measure, by comma (default all): "+strings.Join(whole, ", ")+
 		"; or the first or the last word of several")
-	flags.StringVar(&o.cipher, "cipher", "aes128-gcm@openssh.com", "the SSH `cipher`, the same for both servers")
+	flags.StringVar(&o.cipher, "cipher", "aes128-gcm@openssh.com", "the SSH `cipher`, the same for all servers")
 	flags.StringVar(&o.binary, "gateway", "", "gateway `binary` to measure (default: built from this tree)")
 	flags.StringVar(&o.dir, "dir", "", "`folder` for databases, records and mail, which are made durable (default the temporary one)")
 	flags.StringVar(&o.files, "files", "", "`folder` for the files that are moved (default /dev/shm, which leaves the disk out, else -dir)")

@@ -12,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 )
 
 // installed is a program of a peer, and where its package is.
@@ -23,7 +24,7 @@ type installed struct {
 
 // install finds a program on the machine, or else in Debian's packages, unpacked
 // below the folder for tools: FTP servers cannot be installed beside each other,
-// but can be started so. It returns an errSkip where it cannot be had.
+// but can be started so, and an sshd that is installed is started for everybody. It returns an errSkip where it cannot be had.
 func install(ctx context.Context, program string, packages ...string) (installed, error) {
 	if path, err := findProgram(program); err == nil {
 		return installed{program: path, root: "/"}, nil
@@ -35,13 +36,17 @@ func install(ctx context.Context, program string, packages ...string) (installed
 			return installed{}, errSkip(fmt.Sprintf("%s is not installed, and its package cannot be had: %v", program, err))
 		}
 	}
-	libraries, err := filepath.Glob(filepath.Join(root, "usr/lib/*-linux-gnu*"))
-	if err != nil {
-		return installed{}, err
+	var libraries []string
+	for _, dir := range []string{"usr/lib/*-linux-gnu*", "lib/*-linux-gnu*"} {
+		found, err := filepath.Glob(filepath.Join(root, dir))
+		if err != nil {
+			return installed{}, err
+		}
+		libraries = append(libraries, found...)
 	}
 	var env []string
 	if len(libraries) > 0 {
-		env = []string{"LD_LIBRARY_PATH=" + libraries[0]}
+		env = []string{"LD_LIBRARY_PATH=" + strings.Join(libraries, ":")}
 	}
 	return installed{path, root, env}, nil
 }

@@ -17,7 +17,9 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -44,12 +46,15 @@ type bench struct {
 	dir   string // for what is made durable, and configurations
 	files string // for the files that are moved
 	key   ssh.Signer
+	// identity is the file of the key, in OpenSSH's format.
+	identity string
 
 	gateway *gateway
 	openssh *openssh // nil where it is left out, as Postfix
 	postfix *postfix
-	// ftpPeers are those that run, in the order of the tables.
-	ftpPeers []*ftpPeer
+	// ftpPeers are those that run, in the order of the tables; sftpPeers the same, where
+	// SSH servers are not OpenSSH.
+	ftpPeers, sftpPeers []*ftpPeer
 
 	notes []string // what the servers are, and which are left out
 }
@@ -91,6 +96,9 @@ func newBench(ctx context.Context, o options, stderr io.Writer) (b *bench, err e
 	if b.key, err = ssh.NewSignerFromKey(private); err != nil {
 		return b, err
 	}
+	if b.identity, err = writeIdentity(b.dir, private); err != nil {
+		return b, err
+	}
 	if b.gateway, err = startGateway(ctx, b); err != nil {
 		return b, err
 	}
@@ -126,7 +134,7 @@ type peer struct {
 
 // peerNames are the names of all peers, in small letters.
 func peerNames() []string {
-	names := []string{"openssh", "postfix"}
+	names := []string{"openssh", strings.ToLower(modSFTP().title), "postfix"}
 	for _, s := range ftpServers() {
 		names = append(names, strings.ToLower(s.title))
 	}
@@ -141,13 +149,14 @@ func (b *bench) startPeers(ctx context.Context) error {
 			b.openssh, version, err = startOpenSSH(ctx, b)
 			return version, err
 		}},
+		{modSFTP().title, o.wantsPeer(modSFTP().title, "sftp"), func() (string, error) { return modSFTP().start(ctx, b, &b.sftpPeers) }},
 		{"Postfix", o.wantsPeer("Postfix", "smtp"), func() (version string, err error) {
 			b.postfix, version, err = startPostfix(ctx, b)
 			return version, err
 		}},
 	}
 	for _, s := range ftpServers() {
-		peers = append(peers, peer{s.title, o.wantsPeer(s.title, "ftp", "ftps"), func() (string, error) { return s.start(ctx, b) }})
+		peers = append(peers, peer{s.title, o.wantsPeer(s.title, "ftp", "ftps"), func() (string, error) { return s.start(ctx, b, &b.ftpPeers) }})
 	}
 	for _, p := range peers {
 		if !p.wanted {
@@ -177,7 +186,7 @@ func (b *bench) stop() {
 	if b.openssh != nil {
 		b.openssh.stop()
 	}
-	for _, p := range b.ftpPeers {
+	for _, p := range slices.Concat(b.ftpPeers, b.sftpPeers) {
 		p.stop()
 	}
 	if b.postfix != nil {
@@ -326,4 +335,14 @@ func writeCertificate(certFile, keyFile string) error {
 	return errors.Join(
 		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o644),
 		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}), 0o600))
+}
+
+// writeIdentity writes a private key for OpenSSH's client.
+func writeIdentity(dir string, key ed25519.PrivateKey) (name string, err error) {
+	block, err := ssh.MarshalPrivateKey(key, "bench")
+	if err != nil {
+		return "", err
+	}
+	name = filepath.Join(dir, "identity")
+	return name, os.WriteFile(name, pem.EncodeToMemory(block), 0o600)
 }

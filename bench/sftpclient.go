@@ -53,6 +53,7 @@ type sftpTarget struct {
 	server
 	addr, user, cipher string
 	auth               ssh.AuthMethod
+	local              string // the folder that sessions begin in, on disk
 }
 
 // bufferedConn spares the client a system call for each SSH packet.

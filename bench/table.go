@@ -21,14 +21,16 @@ type unit struct {
 }
 
 var ( // tables of constants
-	transfers  = unit{"transfers", "MB/s", "CPU s/GiB", 1e6, 1 << 30, 1}
-	smallFiles = unit{"small files", "per s", "CPU ms each", 1, 1, 1e3}
-	listings   = unit{"listings", "entries per s", "CPU µs per entry", 1, 1, 1e6}
-	logins     = unit{"logins", "per s", "CPU ms each", 1, 1, 1e3}
-	messages   = unit{"mail of 4 KiB", "per s", "CPU ms each", 1, 1, 1e3}
-	idling     = unit{title: "idle sessions", rate: "KiB each"}
-	uploading  = unit{title: "uploads in flight", rate: "MiB over idle"}
-	copies     = unit{title: "system calls of the gateway"}
+	transfers = unit{"transfers", "MB/s", "CPU s/GiB", 1e6, 1 << 30, 1}
+	// clientTransfers include the time that the client takes to log in.
+	clientTransfers = unit{"transfers by OpenSSH's sftp", "MB/s", "CPU s/GiB", 1e6, 1 << 30, 1}
+	smallFiles      = unit{"small files", "per s", "CPU ms each", 1, 1, 1e3}
+	listings        = unit{"listings", "entries per s", "CPU µs per entry", 1, 1, 1e6}
+	logins          = unit{"logins", "per s", "CPU ms each", 1, 1, 1e3}
+	messages        = unit{"mail of 4 KiB", "per s", "CPU ms each", 1, 1, 1e3}
+	idling          = unit{title: "idle sessions", rate: "KiB each"}
+	uploading       = unit{title: "uploads in flight", rate: "MiB over idle"}
+	copies          = unit{title: "system calls of the gateway"}
 )
 
 // result is what came out for one server.

@@ -287,18 +287,7 @@ func moveByBasicFTP(t *testing.T, c cell) string { return basicFTP(t, c, false) 
 // basicFTP runs testdata/move_basic_ftp.mjs.
 func basicFTP(t *testing.T, c cell, resume bool) string {
 	t.Helper()
-	tools := os.Getenv("GATEWAY_TOOLS")
-	if tools == "" {
-		tools = "../../.tools"
-	}
-	found, _ := filepath.Glob(filepath.Join(tools, "basic-ftp-*", "node_modules", "basic-ftp", "dist", "index.js"))
-	if len(found) == 0 {
-		t.Skip("basic-ftp is not in $GATEWAY_TOOLS; test.sh installs it where there is npm")
-	}
-	module, err := filepath.Abs(found[len(found)-1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	module := npmModule(t, "basic-ftp", "dist/index.js")
 	port, err := strconv.Atoi(c.port)
 	if err != nil {
 		t.Fatal(err)

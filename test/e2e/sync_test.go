@@ -92,27 +92,32 @@ func TestRcloneSyncsBothWays(t *testing.T) {
 			t.Parallel()
 			c := newCell(t, g, channel, authority)
 			run := rclone(t, c)
-			there, back := ":ftp:"+channel+" é", filepath.Join(t.TempDir(), "back")
-			stored := filepath.Join(g.Dir, "files", c.user, channel+" é")
-			tree := someTree(t, 40)
-			atOnce := func(args ...string) string {
-				return run(append(args, "--transfers", "4", "--checkers", "4")...)
-			}
-			for _, round := range []string{"first", "changed"} {
-				atOnce("sync", tree, there)
-				sameFiles(t, round+", there", stored, tree)
-				atOnce("check", "--download", tree, there)
-				if out := atOnce("sync", "-v", tree, there); !strings.Contains(out, "nothing to transfer") {
-					t.Errorf("%s: a second run moved files:\n%s", round, out)
-				}
-				atOnce("sync", there, back)
-				sameFiles(t, round+", back", back, tree)
-				atOnce("check", "--download", there, back)
-				if round == "first" {
-					change(t, tree)
-				}
-			}
+			syncByRclone(t, run, ":ftp:"+channel+" é", filepath.Join(g.Dir, "files", c.user, channel+" é"))
 		})
+	}
+}
+
+// syncByRclone does it for there, which is stored in a folder.
+func syncByRclone(t *testing.T, run func(args ...string) string, there, stored string) {
+	t.Helper()
+	tree, back := someTree(t, 40), filepath.Join(t.TempDir(), "back")
+	atOnce := func(args ...string) string {
+		return run(append(args, "--transfers", "4", "--checkers", "4")...)
+	}
+	for _, round := range []string{"first", "changed"} {
+		atOnce("sync", tree, there)
+		sameFiles(t, round+", there", stored, tree)
+		atOnce("check", tree, there)
+		atOnce("check", "--download", tree, there)
+		if out := atOnce("sync", "-v", tree, there); !strings.Contains(out, "nothing to transfer") {
+			t.Errorf("%s: a second run moved files:\n%s", round, out)
+		}
+		atOnce("sync", there, back)
+		sameFiles(t, round+", back", back, tree)
+		atOnce("check", "--download", there, back)
+		if round == "first" {
+			change(t, tree)
+		}
 	}
 }
 
@@ -127,28 +132,32 @@ func TestLftpMirrorsWhatChanged(t *testing.T) {
 			t.Parallel()
 			c := newCell(t, g, channel, authority)
 			scheme := map[string]string{"explicit": "ftp", "implicit": "ftps"}[channel]
-			tree, back := someTree(t, 40), filepath.Join(t.TempDir(), "back")
-			stored := filepath.Join(g.Dir, "files", c.user, channel)
-			lftp := func(command string) string {
+			mirrorByLftp(t, func(command string) string {
 				return must(t, "", "lftp", "-e", lftpSettings(c.ca)+fmt.Sprintf("open -u %s,%s %s://%s:%s; %s; bye",
 					c.user, c.password, scheme, c.host, c.port, command))
-			}
-			up := fmt.Sprintf("mirror -R --delete --parallel=4 '%s' %s", tree, channel)
-			down := fmt.Sprintf("mirror --delete --parallel=4 %s '%s'", channel, back)
-			for _, round := range []string{"first", "changed"} {
-				lftp(up)
-				sameFiles(t, round+", there", stored, tree)
-				lftp(down)
-				sameFiles(t, round+", back", back, tree)
-				for _, again := range []string{up, down} {
-					if out := lftp(strings.Replace(again, "mirror ", "mirror --dry-run ", 1)); strings.Contains(out, "get") || strings.Contains(out, "rm ") {
-						t.Errorf("%s would do something again:\n%s", again, out)
-					}
-				}
-				if round == "first" {
-					change(t, tree)
-				}
-			}
+			}, channel, filepath.Join(g.Dir, "files", c.user, channel))
 		})
+	}
+}
+
+// mirrorByLftp does it for a folder at the gateway, and where that is stored.
+func mirrorByLftp(t *testing.T, lftp func(command string) string, folder, stored string) {
+	t.Helper()
+	tree, back := someTree(t, 40), filepath.Join(t.TempDir(), "back")
+	up := fmt.Sprintf("mirror -R --delete --parallel=4 '%s' '%s'", tree, folder)
+	down := fmt.Sprintf("mirror --delete --parallel=4 '%s' '%s'", folder, back)
+	for _, round := range []string{"first", "changed"} {
+		lftp(up)
+		sameFiles(t, round+", there", stored, tree)
+		lftp(down)
+		sameFiles(t, round+", back", back, tree)
+		for _, again := range []string{up, down} {
+			if out := lftp(strings.Replace(again, "mirror ", "mirror --dry-run ", 1)); strings.Contains(out, "get") || strings.Contains(out, "rm ") {
+				t.Errorf("%s would do something again:\n%s", again, out)
+			}
+		}
+		if round == "first" {
+			change(t, tree)
+		}
 	}
 }
