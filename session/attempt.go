@@ -133,7 +133,34 @@ func (a *Attempt) Knows(ctx context.Context, user string, key Key) KeyAnswer {
 //
 // Where the rules ask for more than one proof, what was right is kept for as long
 // as the connection stays at the same name; the account must not change meanwhile.
+//
+// A proof whose account was changed while it was checked is checked again; if that
+// goes on, or there were others before it, the answer is ErrUnavailable, and nobody is
+// charged for it.
 func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
+	for tries := 1; ; tries++ {
+		s, err := a.offer(ctx, c)
+		switch {
+		case !errors.Is(err, errChanged):
+			return s, err
+		case tries < maxOffers && c.Method != MethodCode: // a code is right once
+			continue
+		}
+		d, _ := a.decide(ctx, c.User, c.Method)
+		d.verdict = Verdict{Reason: err.Error()}
+		a.recordLogin(d, OutcomeError, a.crossed(c))
+		return nil, ErrUnavailable
+	}
+}
+
+// maxOffers is how often one proof is checked while its account is being changed.
+const maxOffers = 3
+
+// errChanged is an account that was changed while a proof of it was checked.
+var errChanged = errors.New("the account was changed during the login")
+
+// offer is Offer once.
+func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	a.endSession(nil)
 	if !a.chain.begun(c.User) {
 		a.chain = chain{}
@@ -228,11 +255,11 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 		a.recordLogin(verified, OutcomeError, crossed)
 		return nil, err
 	}
-	changed := verified.account.Generation != proofs.generation
-	if changed {
-		verified.verdict.Reason = "the account was changed during the login"
+	if verified.account.Generation != proofs.generation && verified.account.Known && !verified.account.Disabled {
+		s.discard()
+		return nil, errChanged
 	}
-	if !verified.verdict.Allowed || verified.account.Disabled || changed || s.ended() {
+	if !verified.verdict.Allowed || verified.account.Disabled || s.ended() {
 		s.discard()
 		return nil, a.deny(ctx, began, verified, crossed, again, nil)
 	}

@@ -54,7 +54,11 @@ func (f *files) openWriting(r *request) (handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{w: w, append: r.flags&openAppend != 0, readable: r.flags&openRead != 0}
+	clean, err := transfer.Resolve("/", r.path)
+	if err != nil {
+		return nil, w.Abort(f.ctx, err, true)
+	}
+	u := &upload{w: w, path: clean, append: r.flags&openAppend != 0, readable: r.flags&openRead != 0}
 	if u.append {
 		info, err := w.Stat()
 		if err != nil {
@@ -172,6 +176,7 @@ func (d *download) close(ctx context.Context, cause error) error {
 // upload is a file open for writing.
 type upload struct {
 	w        *transfer.Writer
+	path     string // clean
 	append   bool
 	readable bool
 	end      int64 // where the next write goes, if append is set

@@ -277,7 +277,9 @@ func (c *modelClient) step(r *rand.Rand, m *model, name func() string) (what str
 		if err == nil && ok && node != nil && (info.IsDir() != node.folder() || !info.IsDir() && info.Size() != int64(len(node.content))) {
 			err = fmt.Errorf("described as %v, %d bytes", info.Mode(), info.Size())
 		}
-		return "stat " + at, ok && node != nil, err
+		// What a client is writing itself it sees by the name that it opened.
+		writing := slices.ContainsFunc(c.open, func(o modelOpen) bool { return o.upload != nil && o.file.Name() == at })
+		return "stat " + at, ok && node != nil || writing, err
 	}
 }
 

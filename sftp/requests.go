@@ -1,20 +1,58 @@
 package sftp
 
 import (
+	"context"
+	"errors"
+
+	"gateway/session"
+	"gateway/storage"
 	"gateway/transfer"
 )
 
 // Requests that name a path and leave nothing open.
 
-func (f *files) stat(r *request) error  { return f.describe(f.view().Stat(f.ctx, r.path)) }
-func (f *files) lstat(r *request) error { return f.describe(f.view().Lstat(f.ctx, r.path)) }
+func (f *files) stat(r *request) error  { return f.look(r, f.view().Stat) }
+func (f *files) lstat(r *request) error { return f.look(r, f.view().Lstat) }
+
+// look describes what a name shows, or else the file that is being written to it
+// here: sshfs looks at what it has just created before it goes on.
+func (f *files) look(r *request, at func(context.Context, string) (storage.Info, error)) error {
+	info, err := at(f.ctx, r.path)
+	if errors.Is(err, session.ErrNotExist) {
+		if u := f.writing(r.path); u != nil {
+			info, err = u.stat()
+		}
+	}
+	return f.describe(info, err)
+}
 
 func (f *files) setstat(r *request) error {
 	attr, err := r.attrs.change()
 	if err != nil {
 		return err
 	}
-	return f.view().SetAttr(f.ctx, r.path, attr)
+	err = f.view().SetAttr(f.ctx, r.path, attr)
+	if errors.Is(err, session.ErrNotExist) {
+		if u := f.writing(r.path); u != nil {
+			return u.setAttr(attr)
+		}
+	}
+	return err
+}
+
+// writing finds the file that is being written to a name by this subsystem; nobody
+// else may see it yet.
+func (f *files) writing(name string) *upload {
+	clean, err := transfer.Resolve("/", name)
+	if err != nil {
+		return nil
+	}
+	for _, h := range f.handles.open {
+		if u, ok := h.(*upload); ok && u.path == clean {
+			return u
+		}
+	}
+	return nil
 }
 
 func (f *files) remove(r *request) error { return f.view().Remove(f.ctx, r.path) }

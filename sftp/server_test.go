@@ -541,3 +541,15 @@ func TestPanicEndsOneConnection(t *testing.T) {
 		t.Errorf("the other connection: %v", err)
 	}
 }
+
+// A file that is being written is known by its name to whoever writes it, as sshfs
+// wants it.
+func TestNewFileIsKnownToItsWriter(t *testing.T) {
+	t.Parallel()
+	k := newTalk(t)
+	got := codes(k.say(t, send(3, 1, "new", openWrite|openCreate|openExclusive, 0), send(7, 1, "new"), send(17, 1, "/new"),
+		send(9, 1, "./new", 4, 0o600), send(6, 1, nth(1), int64(0), "x"), send(7, 1, "other"), send(4, 1, nth(1)), send(7, 1, "new")))
+	if want := "type 102 type 105 type 105 0 0 2 0 type 105"; got != want {
+		t.Errorf("answered %s, want %s", got, want)
+	}
+}

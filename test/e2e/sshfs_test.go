@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,16 +65,6 @@ func mount(t *testing.T, g *gatewaytest.Gateway) string {
 		}
 		return strings.Contains(string(read(t, "/proc/self/mountinfo")), " "+dir+" ")
 	})
-	// sshfs looks at what it creates, by name, before it writes to it, and git sets the
-	// mode of a file that it still has open. Remove this when LSTAT and SETSTAT know a file
-	// that is open for writing: from then on it would hide that it broke again.
-	probe := filepath.Join(dir, "probe")
-	if err := os.WriteFile(probe, nil, 0o600); errors.Is(err, os.ErrNotExist) {
-		t.Skip("known defect: the gateway does not show a new file to its writer before CLOSE, and sshfs can make none")
-	}
-	if err := os.Remove(probe); err != nil {
-		t.Fatal(err)
-	}
 	return dir
 }
 
