@@ -116,7 +116,6 @@ func (c *Config) sftp() section {
 		parsed("rekey_after", "size", &c.SFTP.RekeyAfter, parseRekey, "64GiB with AES, else 1GiB", "Bytes in one direction after which new keys are exchanged; at least 64KiB. Clients may do it earlier, also by time."),
 		flag("chacha20", &c.SFTP.ChaCha20, "false", "Offer chacha20-poly1305 although the processor has AES; OpenSSH then takes it, at several times the cost. Without AES it is always offered."),
 		duration("host_key_overlap", &c.HostKeyOverlap, "720h", "How long new host keys (gateway cert renew --host-keys) are announced before they take over."),
-		flag("scp", &c.SFTP.SCP, "false", "Take the old protocol of scp (scp -O) too, with the same permissions, quotas and record; for devices that have nothing else."),
 	}}
 }
 

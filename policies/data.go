@@ -20,9 +20,10 @@ const (
 const (
 	grantClearData    = "clear-data"    // PROT C
 	grantClearControl = "clear-control" // CCC
+	grantSCP          = "scp"           // scp -O
 )
 
-func grantWords() []string { return []string{grantClearData, grantClearControl} }
+func grantWords() []string { return []string{grantClearData, grantClearControl, grantSCP} }
 
 func resumptions() []string {
 	return []string{session.ResumptionRequired.String(), session.ResumptionPreferred.String(), session.ResumptionOff.String()}
@@ -53,15 +54,23 @@ func (d *decoder) grants(s *statement, a *hclsyntax.Attribute) {
 			s.data.ClearData = true
 		case grantClearControl:
 			s.data.ClearControl = true
+		case grantSCP:
+			s.data.SCP = true
 		default:
 			d.fault(t.at, "Unknown grant", "There is no grant %q.%s", t.value, suggest(t.value, grantWords()))
 		}
 	}
 }
 
-// aboutData reports whether an allow or a require says something of the
-// connections after the login.
+// aboutData reports whether an allow or a require says something of the session
+// after the login, and aboutFTPS whether that is of FTP's data or control connections.
 func (s *statement) aboutData() bool { return s.data != session.DataRules{} }
+
+func (s *statement) aboutFTPS() bool {
+	d := s.data
+	d.SCP = false
+	return d != session.DataRules{}
+}
 
 // sayingData lists the statements that say something of data connections.
 func sayingData(list []*statement) []*statement {
@@ -77,6 +86,7 @@ func (p *Policy) data(matched *bits, now time.Time) session.DataRules {
 			out.Granted = max(out.Granted, a.data.Granted)
 			out.ClearData = out.ClearData || a.data.ClearData
 			out.ClearControl = out.ClearControl || a.data.ClearControl
+			out.SCP = out.SCP || a.data.SCP
 		}
 	}
 	for _, q := range p.demands {
@@ -106,7 +116,7 @@ func (s *statement) says() []string {
 		}
 		out = append(out, verb+attrResumption+" "+r.String())
 	}
-	if words := clearWords(s.data); len(words) > 0 {
+	if words := grantedWords(s.data); len(words) > 0 {
 		out = append(out, "grants "+strings.Join(words, ", "))
 	}
 	if s.ssh.Demanded != session.SSHUnset {
@@ -118,14 +128,17 @@ func (s *statement) says() []string {
 	return out
 }
 
-// clearWords are the grants that are given.
-func clearWords(d session.DataRules) []string {
+// grantedWords are the grants that are given.
+func grantedWords(d session.DataRules) []string {
 	var out []string
 	if d.ClearData {
 		out = append(out, grantClearData)
 	}
 	if d.ClearControl {
 		out = append(out, grantClearControl)
+	}
+	if d.SCP {
+		out = append(out, grantSCP)
 	}
 	return out
 }
@@ -139,7 +152,10 @@ func (c *condition) overFTPS() bool {
 // lintData warns of rules about data connections that change nothing.
 func (p *Policy) lintData(warn func(s *statement, format string, args ...any)) {
 	for _, a := range p.grants {
-		if !a.cond.overFTPS() {
+		if a.data.SCP && !a.cond.overSSH() {
+			warn(a, "allow %q grants scp and can never match SFTP, so it means nothing", a.name)
+		}
+		if a.aboutFTPS() && !a.cond.overFTPS() {
 			warn(a, "allow %q says something of data connections and can never match FTP over TLS, so it means nothing", a.name)
 		}
 		if a.data.Granted == session.ResumptionRequired {

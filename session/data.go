@@ -40,8 +40,9 @@ func ParseResumption(text string) (Resumption, error) {
 	return ResumptionUnset, fmt.Errorf("%q is not one of: required, preferred, off", text)
 }
 
-// DataRules are what the rules say of the connections of a session after its
-// login. The zero value grants nothing beyond what the listener does.
+// DataRules are what the rules say of a session after its login: of its connections,
+// and of what it may do beside moving files. The zero value grants nothing beyond
+// what the listener does.
 type DataRules struct {
 	// Granted is the loosest resumption that an allow of the session grants,
 	// Demanded the strictest that a require asks for. Either may be unset.
@@ -52,6 +53,8 @@ type DataRules struct {
 	// ClearControl lets the control connection go back to clear text after the login
 	// (CCC).
 	ClearControl bool
+	// SCP lets the session use the old protocol of scp (scp -O).
+	SCP bool
 }
 
 // Resumption is what data connections must show on a listener that asks for

@@ -56,7 +56,7 @@ func (c *conn) exec(ctx, gone context.Context, ch ssh.Channel, line string) {
 		return
 	}
 	run := commandTable()[words[0]]
-	if run == nil || words[0] == "scp" && !c.server.cfg.SCP {
+	if run == nil || words[0] == "scp" && !c.session.Data().SCP {
 		c.refuse(ctx, ch, line)
 		return
 	}

@@ -18,9 +18,13 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"gateway/session"
+	"gateway/session/sessiontest"
 )
 
-func withSCP(c *Config) { c.SCP = true }
+// allowSCP are rules that let everybody in and grant scp.
+func allowSCP(session.Request) session.Verdict {
+	return session.Verdict{Allowed: true, Data: session.DataRules{SCP: true}}
+}
 
 func TestParseHeader(t *testing.T) {
 	t.Parallel()
@@ -176,7 +180,7 @@ func TestSCPDepth(t *testing.T) {
 func TestOpenSSHSCP(t *testing.T) {
 	t.Parallel()
 	need(t, "scp", "sshpass")
-	f := start(t, nil, withSCP)
+	f := start(t, allowSCP, nil)
 	src, content := local(t, 3<<20+5)
 	scp := func(args ...string) string {
 		return runClient(t, "", "sshpass", append([]string{"-e", "scp"}, f.openssh(t, append([]string{"-O"}, args...)...)...)...)
@@ -240,7 +244,7 @@ func TestCurlSCP(t *testing.T) {
 	if out, _ := exec.Command("curl", "--version").Output(); !bytes.Contains(out, []byte(" scp")) {
 		t.Skip("this curl has no scp")
 	}
-	f := start(t, nil, withSCP)
+	f := start(t, allowSCP, nil)
 	src, content := local(t, 1<<20)
 	back := filepath.Join(t.TempDir(), "back")
 	url := "scp://" + f.addr + "/"
@@ -297,7 +301,7 @@ func TestSCPWithinPermissionsAndQuota(t *testing.T) {
 		Quota: session.Quota{Bytes: 100},
 	}
 	f, trees := onDisk(t, access)
-	f.server.cfg.SCP = true
+	f.core.Gate.SetPolicy(sessiontest.Rules(allowSCP))
 	tree, err := trees.Open("alice", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -342,7 +346,7 @@ func TestSCPStalls(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ln := newPipes()
-		f := startOn(t, ln, nil, withSCP)
+		f := startOn(t, ln, allowSCP, nil)
 		conn, requests := f.logIn(t, ln.dial(t))
 		go ssh.DiscardRequests(requests)
 		ch, more, err := conn.OpenChannel("session", nil)

@@ -62,9 +62,6 @@ type Config struct {
 	// MaxSessions is how many session channels one connection may have open at once.
 	// Zero means 10.
 	MaxSessions int
-	// SCP lets clients use the old protocol of scp (scp -O), for those that have nothing
-	// else.
-	SCP bool
 	// ServerVersion is the identification that clients are shown (RFC 4253, section
 	// 4.2). It must begin with "SSH-2.0-"; empty means "SSH-2.0-Gateway".
 	ServerVersion string

@@ -24,8 +24,7 @@ type sshCell struct {
 	fingerprints []string // of the same keys, as OpenSSH writes them
 }
 
-// newSSHCell gives alice a key, and learns the gateway's. It is called before clients
-// begin: a login during which the account is changed is refused.
+// newSSHCell gives alice a key, and learns the gateway's.
 func newSSHCell(t *testing.T, g *gatewaytest.Gateway) sshCell {
 	t.Helper()
 	c := sshCell{cell: cell{channel: "ssh", host: "127.0.0.1", port: g.Port("sftp"), user: alice, password: password}}
