@@ -10,7 +10,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// The attributes about the data connections of FTP.
+// The attributes about the data connections of FTP, and of what a session may do
+// beyond files.
 const (
 	attrResumption = "tls_resumption" // allow, require
 	attrGrants     = "grants"         // allow
@@ -20,9 +21,10 @@ const (
 const (
 	grantClearData    = "clear-data"    // PROT C
 	grantClearControl = "clear-control" // CCC
+	grantEnrolKeys    = "enrol-keys"    // SFTP: a file of keys for the own account
 )
 
-func grantWords() []string { return []string{grantClearData, grantClearControl} }
+func grantWords() []string { return []string{grantClearData, grantClearControl, grantEnrolKeys} }
 
 func resumptions() []string {
 	return []string{session.ResumptionRequired.String(), session.ResumptionPreferred.String(), session.ResumptionOff.String()}
@@ -53,6 +55,8 @@ func (d *decoder) grants(s *statement, a *hclsyntax.Attribute) {
 			s.data.ClearData = true
 		case grantClearControl:
 			s.data.ClearControl = true
+		case grantEnrolKeys:
+			s.data.EnrolKeys = true
 		default:
 			d.fault(t.at, "Unknown grant", "There is no grant %q.%s", t.value, suggest(t.value, grantWords()))
 		}
@@ -77,6 +81,7 @@ func (p *Policy) data(matched *bits, now time.Time) session.DataRules {
 			out.Granted = max(out.Granted, a.data.Granted)
 			out.ClearData = out.ClearData || a.data.ClearData
 			out.ClearControl = out.ClearControl || a.data.ClearControl
+			out.EnrolKeys = out.EnrolKeys || a.data.EnrolKeys
 		}
 	}
 	for _, q := range p.demands {
@@ -106,7 +111,7 @@ func (s *statement) says() []string {
 		}
 		out = append(out, verb+attrResumption+" "+r.String())
 	}
-	if words := clearWords(s.data); len(words) > 0 {
+	if words := wordsOf(s.data); len(words) > 0 {
 		out = append(out, "grants "+strings.Join(words, ", "))
 	}
 	if s.ssh.Demanded != session.SSHUnset {
@@ -118,14 +123,17 @@ func (s *statement) says() []string {
 	return out
 }
 
-// clearWords are the grants that are given.
-func clearWords(d session.DataRules) []string {
+// wordsOf are the grants that are given.
+func wordsOf(d session.DataRules) []string {
 	var out []string
 	if d.ClearData {
 		out = append(out, grantClearData)
 	}
 	if d.ClearControl {
 		out = append(out, grantClearControl)
+	}
+	if d.EnrolKeys {
+		out = append(out, grantEnrolKeys)
 	}
 	return out
 }
@@ -136,10 +144,27 @@ func (c *condition) overFTPS() bool {
 	return c.admits(way{protocolNumber(session.FTP), int(session.TLS), methodNumber(session.MethodPassword)})
 }
 
+// byPasswordOverSFTP reports whether the condition can match the sessions that
+// may bring keys.
+func (c *condition) byPasswordOverSFTP() bool {
+	sftp := protocolNumber(session.SFTP)
+	return c.admits(way{sftp, int(session.SSH), methodNumber(session.MethodPassword)}) ||
+		c.admits(way{sftp, int(session.SSH), methodNumber(session.MethodKeyboardInteractive)})
+}
+
+// ofFTP is d without what it says of other protocols.
+func ofFTP(d session.DataRules) session.DataRules {
+	d.EnrolKeys = false
+	return d
+}
+
 // lintData warns of rules about data connections that change nothing.
 func (p *Policy) lintData(warn func(s *statement, format string, args ...any)) {
 	for _, a := range p.grants {
-		if !a.cond.overFTPS() {
+		if a.data.EnrolKeys && !a.cond.byPasswordOverSFTP() {
+			warn(a, "allow %q grants %s and can never match SFTP with a password, so it means nothing", a.name, grantEnrolKeys)
+		}
+		if ofFTP(a.data) != (session.DataRules{}) && !a.cond.overFTPS() {
 			warn(a, "allow %q says something of data connections and can never match FTP over TLS, so it means nothing", a.name)
 		}
 		if a.data.Granted == session.ResumptionRequired {

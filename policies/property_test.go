@@ -171,7 +171,7 @@ func atMost(less, more session.Verdict) bool {
 		return less.Data == session.DataRules{}
 	}
 	a, b := less.Data, more.Data
-	if !more.Allowed || a.ClearData && !b.ClearData || a.ClearControl && !b.ClearControl {
+	if !more.Allowed || a.ClearData && !b.ClearData || a.ClearControl && !b.ClearControl || a.EnrolKeys && !b.EnrolKeys {
 		return false
 	}
 	for _, listener := range everyResumption() {

@@ -52,6 +52,9 @@ type DataRules struct {
 	// ClearControl lets the control connection go back to clear text after the login
 	// (CCC).
 	ClearControl bool
+	// EnrolKeys lets a session that a password opened bring keys for its own account
+	// (SFTP).
+	EnrolKeys bool
 }
 
 // Resumption is what data connections must show on a listener that asks for
