@@ -219,6 +219,7 @@ func (p *Policy) dataPlainly(r session.Request) session.DataRules {
 			out.Granted = max(out.Granted, a.data.Granted)
 			out.ClearData = out.ClearData || a.data.ClearData
 			out.ClearControl = out.ClearControl || a.data.ClearControl
+			out.EnrolKeys = out.EnrolKeys || a.data.EnrolKeys
 		}
 	}
 	for _, q := range p.requires {
