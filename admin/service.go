@@ -182,15 +182,18 @@ const (
 	verbRetry   session.Verb = "retry"
 	verbRenew   session.Verb = "renew"
 	verbAccept  session.Verb = "accept"
+	verbEnrol   session.Verb = "enrol"
 )
 
 // record runs one change between its two records: that it begins, without which
 // it does not happen, and how it ended, with the object before and after.
 func (s *Service) record(ctx context.Context, verb session.Verb, object string, change func() (before, after any, err error)) error {
-	e := session.Event{
-		Event: session.EventAdmin, Protocol: session.CLI, User: actor(ctx), Verb: verb, Object: object,
-		Outcome: session.OutcomeBegun,
-	}
+	return s.recordBy(ctx, session.Event{Protocol: session.CLI, User: actor(ctx)}, verb, object, change)
+}
+
+// recordBy is record for a change by whoever e names.
+func (s *Service) recordBy(ctx context.Context, e session.Event, verb session.Verb, object string, change func() (before, after any, err error)) error {
+	e.Event, e.Verb, e.Object, e.Outcome = session.EventAdmin, verb, object, session.OutcomeBegun
 	if err := s.Recorder.Commit(ctx, e); err != nil {
 		return fmt.Errorf("nothing was changed, because it cannot be recorded: %w", err)
 	}

@@ -2,6 +2,8 @@ package admin
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"gateway/auth"
 	"gateway/queue"
@@ -207,6 +209,36 @@ func (s *Service) keyRemove(ctx context.Context, in NameValue) (User, error) {
 		}
 		return c, err
 	})
+}
+
+// Enrol gives the account of a session the keys of a file that the session brought
+// (auth.Accounts.Enrol). It is recorded as a change by that account. The error is
+// session.ErrUnavailable unless the keys are not good.
+func (s *Service) Enrol(ctx context.Context, by *session.Session, file []byte) error {
+	p, user := by.Peer(), by.Identity().User
+	if !by.MayEnrol() {
+		return session.ErrDenied
+	}
+	e := session.Event{
+		Conn: p.Conn, Session: by.ID(), Listener: p.Listener, Protocol: p.Protocol, Remote: p.Remote, User: user, Method: by.Method(),
+	}
+	// Nothing is begun any more for a session that was ended meanwhile, as by a new
+	// password.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer by.AfterDone(cancel)()
+	var refused error
+	err := s.recordBy(ctx, e, verbEnrol, "key of "+user, func() (any, any, error) {
+		c, err := s.Accounts.Enrol(ctx, user, file)
+		if errors.Is(err, auth.ErrInvalid) || errors.Is(err, auth.ErrNotExist) {
+			refused = err
+		}
+		return c.Before, c.After, err
+	})
+	if err == nil || refused != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", session.ErrUnavailable, err)
 }
 
 func (s *Service) addressAdd(ctx context.Context, in NameValue) (User, error) {

@@ -62,6 +62,7 @@ type Accounts struct {
 	flights flights
 	codes   wrongCodes
 	offered offered
+	used    used
 }
 
 // Open reads the accounts from db, which must stay open for as long as they are

@@ -88,6 +88,7 @@ func (a *Accounts) Add(ctx context.Context, name string, n New) (Change, error) 
 
 // List returns all accounts by name.
 func (a *Accounts) List(ctx context.Context) ([]Info, error) {
+	a.storeUsed(ctx)
 	if _, err := a.find(ctx, ""); err != nil { // reads again what is stale
 		return nil, err
 	}
@@ -103,6 +104,7 @@ func (a *Accounts) List(ctx context.Context) ([]Info, error) {
 
 // Show returns one account. Errors: ErrNotExist.
 func (a *Accounts) Show(ctx context.Context, name string) (Info, error) {
+	a.storeUsed(ctx)
 	r, err := a.find(ctx, name)
 	if err != nil {
 		return Info{}, err

@@ -31,6 +31,9 @@ type Key struct {
 	Added       time.Time `json:"added,omitzero"` // zero until it is stored
 	// Options limit the key, as in authorized_keys: from="...", expiry-time="..."
 	Options []string `json:"options,omitempty"`
+	// Pending is a key that the account brought by itself, and that has not logged in
+	// yet.
+	Pending bool `json:"pending,omitempty"`
 
 	blob    string // session.Key.Blob
 	options options

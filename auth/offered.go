@@ -160,6 +160,10 @@ func (a *Accounts) Close(ctx context.Context) error {
 	a.offered.mu.Lock()
 	a.offered.closed = true
 	a.offered.mu.Unlock()
+	a.used.mu.Lock()
+	a.used.closed = true
+	a.used.mu.Unlock()
+	a.storeUsed(ctx)
 	return a.storeOffered(ctx)
 }
 

@@ -35,6 +35,8 @@ type record struct {
 	id   int64
 	info Info
 	keys map[keyID]options
+	// pending are those of keys that are (Key.Pending); nil if none is.
+	pending map[keyID]bool
 	// authorities sign certificates for the account.
 	authorities []authority
 	// access is what the account may do, with what its groups add.
@@ -176,12 +178,12 @@ func (l *loader) addresses() error {
 }
 
 func (l *loader) keys() error {
-	return l.each(`SELECT k.account, k.algorithm, k.fingerprint, k.comment, k.blob, k.added, k.options FROM accounts a JOIN account_keys k ON k.account = a.id`, func(dest func(...any) error) error {
+	return l.each(`SELECT k.account, k.algorithm, k.fingerprint, k.comment, k.blob, k.added, k.options, k.pending FROM accounts a JOIN account_keys k ON k.account = a.id`, func(dest func(...any) error) error {
 		var id, added int64
 		var k Key
 		var blob []byte
 		var text string
-		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added, &text); err != nil {
+		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added, &text, &k.Pending); err != nil {
 			return err
 		}
 		k.blob, k.Added = string(blob), fromMicros(added)
@@ -198,6 +200,12 @@ func (l *loader) keys() error {
 			if k.options.authority {
 				r.authorities = append(r.authorities, authority{key: k.id(), options: k.options})
 			}
+		}
+		if k.Pending {
+			if r.pending == nil {
+				r.pending = make(map[keyID]bool)
+			}
+			r.pending[k.id()] = true
 		}
 		r.info.Keys = append(r.info.Keys, k)
 		return nil

@@ -10,7 +10,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// The attributes about the data connections of FTP.
+// The attributes about the data connections of FTP, and of what a session may do
+// beyond files.
 const (
 	attrResumption = "tls_resumption" // allow, require
 	attrGrants     = "grants"         // allow
@@ -21,9 +22,12 @@ const (
 	grantClearData    = "clear-data"    // PROT C
 	grantClearControl = "clear-control" // CCC
 	grantSCP          = "scp"           // scp -O
+	grantEnrolKeys    = "enrol-keys"    // SFTP: a file of keys for the own account
 )
 
-func grantWords() []string { return []string{grantClearData, grantClearControl, grantSCP} }
+func grantWords() []string {
+	return []string{grantClearData, grantClearControl, grantSCP, grantEnrolKeys}
+}
 
 func resumptions() []string {
 	return []string{session.ResumptionRequired.String(), session.ResumptionPreferred.String(), session.ResumptionOff.String()}
@@ -56,6 +60,8 @@ func (d *decoder) grants(s *statement, a *hclsyntax.Attribute) {
 			s.data.ClearControl = true
 		case grantSCP:
 			s.data.SCP = true
+		case grantEnrolKeys:
+			s.data.EnrolKeys = true
 		default:
 			d.fault(t.at, "Unknown grant", "There is no grant %q.%s", t.value, suggest(t.value, grantWords()))
 		}
@@ -63,14 +69,8 @@ func (d *decoder) grants(s *statement, a *hclsyntax.Attribute) {
 }
 
 // aboutData reports whether an allow or a require says something of the session
-// after the login, and aboutFTPS whether that is of FTP's data or control connections.
+// after the login.
 func (s *statement) aboutData() bool { return s.data != session.DataRules{} }
-
-func (s *statement) aboutFTPS() bool {
-	d := s.data
-	d.SCP = false
-	return d != session.DataRules{}
-}
 
 // sayingData lists the statements that say something of data connections.
 func sayingData(list []*statement) []*statement {
@@ -87,6 +87,7 @@ func (p *Policy) data(matched *bits, now time.Time) session.DataRules {
 			out.ClearData = out.ClearData || a.data.ClearData
 			out.ClearControl = out.ClearControl || a.data.ClearControl
 			out.SCP = out.SCP || a.data.SCP
+			out.EnrolKeys = out.EnrolKeys || a.data.EnrolKeys
 		}
 	}
 	for _, q := range p.demands {
@@ -140,6 +141,9 @@ func grantedWords(d session.DataRules) []string {
 	if d.SCP {
 		out = append(out, grantSCP)
 	}
+	if d.EnrolKeys {
+		out = append(out, grantEnrolKeys)
+	}
 	return out
 }
 
@@ -149,13 +153,30 @@ func (c *condition) overFTPS() bool {
 	return c.admits(way{protocolNumber(session.FTP), int(session.TLS), methodNumber(session.MethodPassword)})
 }
 
+// byPasswordOverSFTP reports whether the condition can match the sessions that
+// may bring keys.
+func (c *condition) byPasswordOverSFTP() bool {
+	sftp := protocolNumber(session.SFTP)
+	return c.admits(way{sftp, int(session.SSH), methodNumber(session.MethodPassword)}) ||
+		c.admits(way{sftp, int(session.SSH), methodNumber(session.MethodKeyboardInteractive)})
+}
+
+// ofFTP is d without what it says of other protocols.
+func ofFTP(d session.DataRules) session.DataRules {
+	d.SCP, d.EnrolKeys = false, false
+	return d
+}
+
 // lintData warns of rules about data connections that change nothing.
 func (p *Policy) lintData(warn func(s *statement, format string, args ...any)) {
 	for _, a := range p.grants {
 		if a.data.SCP && !a.cond.overSSH() {
 			warn(a, "allow %q grants scp and can never match SFTP, so it means nothing", a.name)
 		}
-		if a.aboutFTPS() && !a.cond.overFTPS() {
+		if a.data.EnrolKeys && !a.cond.byPasswordOverSFTP() {
+			warn(a, "allow %q grants %s and can never match SFTP with a password, so it means nothing", a.name, grantEnrolKeys)
+		}
+		if ofFTP(a.data) != (session.DataRules{}) && !a.cond.overFTPS() {
 			warn(a, "allow %q says something of data connections and can never match FTP over TLS, so it means nothing", a.name)
 		}
 		if a.data.Granted == session.ResumptionRequired {

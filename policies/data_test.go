@@ -158,6 +158,19 @@ func TestDataWarnings(t *testing.T) {
   channel        = "plain"
   tls_resumption = "off"
 }`, `allow "a" says something of data connections and can never match FTP over TLS`},
+		"enrol over sftp": {`allow "a" {
+  protocol = "sftp"
+  grants   = "enrol-keys"
+}`, ""},
+		"enrol over ftp": {`allow "a" {
+  protocol = "ftp"
+  grants   = "enrol-keys"
+}`, `allow "a" grants enrol-keys and can never match SFTP with a password`},
+		"enrol by key": {`allow "a" {
+  protocol = "sftp"
+  method   = "publickey"
+  grants   = "enrol-keys"
+}`, `allow "a" grants enrol-keys and can never match SFTP with a password`},
 		"any protocol": {`allow "a" {
   group  = "users"
   grants = "clear-control"
@@ -249,6 +262,29 @@ func TestDataFinding(t *testing.T) {
 	} {
 		if got := newDataFinding(d).lines(); !slices.Contains(got, want) {
 			t.Errorf("%+v: got %q, want %q", d, got, want)
+		}
+	}
+}
+
+// The grant to bring keys is explained to whom it helps: who logs in by password.
+func TestExplainEnrolKeys(t *testing.T) {
+	t.Parallel()
+	p := mustParse(t, `allow "files" {
+  protocol = "sftp"
+  group    = "users"
+  grants   = "enrol-keys"
+}`)
+	for method, want := range map[session.Method]bool{
+		session.MethodPassword: true, session.MethodKeyboardInteractive: true, session.MethodPublicKey: false,
+	} {
+		e := p.Explain(request(over(session.SFTP), func(r *session.Request) { r.Channel, r.Method = session.SSH, method }))
+		var text bytes.Buffer
+		if err := e.WriteText(&text); err != nil {
+			t.Fatal(err)
+		}
+		const line = "keys     may be put as .ssh/authorized_keys\n"
+		if e.Verdict != verdictAllow || e.EnrolKeys != want || strings.Contains(text.String(), line) != want {
+			t.Errorf("%s: got %v, want %v, in\n%s", method, e.EnrolKeys, want, &text)
 		}
 	}
 }

@@ -52,6 +52,9 @@
 // The verdict carries them as session.DataRules, at PhaseVerified and when it
 // allows; what they make of a listener is session.DataRules.Resumption.
 //
+// The word enrol-keys of grants is of SFTP: whoever logged in by password may bring
+// keys for their own account (session.Session.MayEnrol).
+//
 // # Algorithms of SSH
 //
 // A require may take ssh_profile, "modern" or "compatible": at most that list of

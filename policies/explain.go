@@ -39,6 +39,8 @@ type Explanation struct {
 	// SSHProfile is which algorithms SFTP that is allowed is offered, by what the
 	// listener offers by itself.
 	SSHProfile map[string]string `json:"ssh_profile,omitempty"`
+	// EnrolKeys says that an SFTP session that a password opened may bring keys.
+	EnrolKeys bool `json:"enrol_keys,omitempty"`
 	// Statements are all allows, requires and exempts in the order of the file.
 	Statements []Finding `json:"statements"`
 	// AllowedIf are the smallest changes of the request that would be allowed:
@@ -85,6 +87,7 @@ func (p *Policy) Explain(r session.Request) Explanation {
 		if r.Protocol == session.SFTP {
 			r.Phase = session.PhaseConnect
 			e.SSHProfile = sshFinding(p.Decide(r).SSH)
+			e.EnrolKeys = verdict.Data.EnrolKeys && r.Method.Factor() == session.FactorPassword
 			r.Phase = e.Request.Phase
 		}
 	case verdict.Insecure:
@@ -207,6 +210,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	}
 	if e.SSHProfile != nil {
 		fmt.Fprintf(&b, "ssh      %s\n", sshLine(e.SSHProfile))
+	}
+	if e.EnrolKeys {
+		b.WriteString("keys     may be put as .ssh/authorized_keys\n")
 	}
 	fmt.Fprintf(&b, "policy   %s\n\n", e.Policy)
 	for _, f := range e.Statements {

@@ -171,7 +171,7 @@ func atMost(less, more session.Verdict) bool {
 		return less.Data == session.DataRules{}
 	}
 	a, b := less.Data, more.Data
-	if !more.Allowed || a.ClearData && !b.ClearData || a.ClearControl && !b.ClearControl || a.SCP && !b.SCP {
+	if !more.Allowed || a.ClearData && !b.ClearData || a.ClearControl && !b.ClearControl || a.SCP && !b.SCP || a.EnrolKeys && !b.EnrolKeys {
 		return false
 	}
 	for _, listener := range everyResumption() {
@@ -220,6 +220,7 @@ func (p *Policy) dataPlainly(r session.Request) session.DataRules {
 			out.ClearData = out.ClearData || a.data.ClearData
 			out.ClearControl = out.ClearControl || a.data.ClearControl
 			out.SCP = out.SCP || a.data.SCP
+			out.EnrolKeys = out.EnrolKeys || a.data.EnrolKeys
 		}
 	}
 	for _, q := range p.requires {

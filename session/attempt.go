@@ -194,6 +194,9 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 			a.chain = chain{user: c.User, method: c.Method, generation: named.account.Generation}
 		}
 		a.chain.proven |= c.Method.Factor()
+		if c.Method == MethodPublicKey {
+			a.chain.key = c.Key
+		}
 		if named.verdict.Lacking.More(a.chain.proven) && a.chain.generation == named.account.Generation {
 			return nil, a.more(ctx, began, c, named, crossed, again)
 		}
@@ -263,7 +266,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 		s.discard()
 		return nil, a.deny(ctx, began, verified, crossed, again, nil)
 	}
-	s.identity, s.data = verified.account.Identity, verified.verdict.Data
+	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
 	e.Session = s.id
 	e.Exposed = crossed == CredentialPlaintext
@@ -272,7 +275,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 		a.gate.cfg.Log.Error("login not recorded, so not granted", "conn", a.peer.Conn, "err", err)
 		return nil, unavailable(err)
 	}
-	if !s.grant(proofs.method) {
+	if !s.grant() {
 		return nil, ErrDenied // revoked while the record was written
 	}
 	a.tried = true
@@ -281,6 +284,9 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	a.session = s
 	a.admission.LoggedIn()
 	a.gate.cfg.Limiter.Succeeded(a.peer, c.User)
+	if used := a.gate.cfg.KeyUsed; used != nil && proofs.proven&FactorKey != 0 {
+		used(c.User, proofs.key)
+	}
 	return s, nil
 }
 

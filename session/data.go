@@ -55,6 +55,9 @@ type DataRules struct {
 	ClearControl bool
 	// SCP lets the session use the old protocol of scp (scp -O).
 	SCP bool
+	// EnrolKeys lets a session that a password opened bring keys for its own account
+	// (SFTP).
+	EnrolKeys bool
 }
 
 // Resumption is what data connections must show on a listener that asks for

@@ -157,6 +157,7 @@ type chain struct {
 	user       string
 	method     Method // of the first proof
 	proven     Factors
+	key        Key   // that was proven last, if one was
 	generation int64 // of the account
 }
 

@@ -76,6 +76,9 @@ type Config struct {
 	Policy   Policy
 	Recorder Recorder
 	Limiter  Limiter
+	// KeyUsed is told of every key that took part in a login that was granted. It must
+	// not take time. Nil means that nobody wants to know.
+	KeyUsed func(user string, key Key)
 	// NameKey keys the hash under which names that do not exist are recorded.
 	NameKey []byte
 	// MaxAttempts is how many proofs one connection may get wrong. Zero means 6.

@@ -13,6 +13,7 @@ type Session struct {
 	attempt  *Attempt
 	identity Identity  // set before the session is granted, then constant
 	data     DataRules // likewise
+	method   Method    // of the first proof, likewise
 	channel  Channel   // its kind only: the rest is in the login's record
 	began    time.Time
 	leave    func()
@@ -39,6 +40,16 @@ func (s *Session) Identity() Identity { return s.identity }
 
 // Data returns what the rules say of the session's data connections.
 func (s *Session) Data() DataRules { return s.data }
+
+// Method returns how they first proved who they are.
+func (s *Session) Method() Method { return s.method }
+
+// MayEnrol reports whether the session may bring keys for its own account: a rule
+// grants it, and a password opened the session. Whoever holds a key only must not
+// be able to make a second one that outlives it.
+func (s *Session) MayEnrol() bool {
+	return s.data.EnrolKeys && s.method.Factor() == FactorPassword
+}
 
 // Peer returns where they are.
 func (s *Session) Peer() Peer { return s.attempt.peer }
@@ -118,7 +129,7 @@ func (s *Session) may(a Action) bool {
 }
 
 // grant makes the session visible and reports whether it was not ended before.
-func (s *Session) grant(m Method) bool {
+func (s *Session) grant() bool {
 	a := s.attempt
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +138,7 @@ func (s *Session) grant(m Method) bool {
 	}
 	s.info = &Info{
 		ID: s.id, Conn: a.peer.Conn, User: s.identity.User, Protocol: a.peer.Protocol, Listener: a.peer.Listener,
-		Remote: a.peer.Remote.String(), Channel: a.channel.Kind.String(), Method: m, Client: a.client, Since: s.began,
+		Remote: a.peer.Remote.String(), Channel: a.channel.Kind.String(), Method: s.method, Client: a.client, Since: s.began,
 	}
 	return true
 }

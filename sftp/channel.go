@@ -51,6 +51,7 @@ func (c *conn) subsystem(ctx, gone context.Context, ch ssh.Channel) {
 	}
 	f := newFiles(ctx, c.session, tree, &c.busy, c.server.pool, ch)
 	f.panicked, f.pace, f.gone = c.panicked, c.pace, gone
+	f.enrol = c.server.cfg.Enrol
 	f.linkFirst = strings.HasPrefix(string(c.t.ClientVersion()), "SSH-2.0-WinSCP_")
 	f.serve()
 	c.settle()

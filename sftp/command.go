@@ -16,7 +16,9 @@ import (
 )
 
 // sftpOnly is the answer to a shell and to every command but those of commandTable.
-const sftpOnly = "SFTP only: there is no shell here. (scp: leave out -O.)\r\n"
+// By the words of OpenSSH's internal-sftp in it, ssh-copy-id -s knows that a key has
+// logged in.
+const sftpOnly = "SFTP only: this service allows sftp connections only. (scp: leave out -O.)\r\n"
 
 // errCommand is a command line that a shell would have something to do for, or whose
 // words are not what the command takes.

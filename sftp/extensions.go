@@ -52,7 +52,7 @@ func extensionOf(name string) operation {
 
 // posixRename replaces what is at the new name.
 func (f *files) posixRename(r *request) error {
-	return f.view().Rename(f.ctx, r.path, r.target, true)
+	return f.move(r, true)
 }
 
 func (f *files) hardlink(r *request) error { return f.view().Link(f.ctx, r.path, r.target) }
@@ -72,6 +72,9 @@ func (f *files) lsetstat(r *request) error {
 	attr, err := r.attrs.change()
 	if err != nil {
 		return err
+	}
+	if f.enrols(r.path) {
+		return f.enrolSetAttr(attr)
 	}
 	info, err := f.view().Lstat(f.ctx, r.path)
 	switch {

@@ -15,8 +15,13 @@ import (
 
 // open answers SSH_FXP_OPEN (section 6.3).
 func (f *files) open(r *request) error {
+	writes := r.flags&(openWrite|openAppend|openCreate|openTruncate) != 0
 	switch {
-	case r.flags&(openWrite|openAppend|openCreate|openTruncate) != 0:
+	case writes && f.enrols(r.path):
+		return f.opened(f.openEnrolment)
+	case f.enrols(r.path):
+		return session.ErrNotExist
+	case writes:
 		return f.opened(func() (handle, error) { return f.openWriting(r) })
 	case r.flags&openRead != 0:
 		return f.opened(func() (handle, error) {
@@ -128,6 +133,8 @@ func (f *files) write(r *request) error {
 		if err := errors.Join(f.beforeWait(), u.w.Pace(f.pace, int64(len(r.data)))); err != nil {
 			return u.fail(err)
 		}
+		return u.write(r.data, r.offset)
+	case *enrolment:
 		return u.write(r.data, r.offset)
 	case *download:
 		return errReadOnly

@@ -24,6 +24,9 @@ type files struct {
 	panicked  func(any)
 	linkFirst bool // SYMLINK names the link first, as in the draft
 
+	enrol    func(context.Context, *session.Session, []byte) error // Config.Enrol
+	enrolled *storage.Info                                         // the file of keys that was taken last
+
 	in      input
 	out     output
 	handles handles

@@ -17,6 +17,9 @@ func (f *files) lstat(r *request) error { return f.look(r, f.view().Lstat) }
 // look describes what a name shows, or else the file that is being written to it
 // here: sshfs looks at what it has just created before it goes on.
 func (f *files) look(r *request, at func(context.Context, string) (storage.Info, error)) error {
+	if f.enrols(r.path) {
+		return f.describe(f.enrolInfo())
+	}
 	info, err := at(f.ctx, r.path)
 	if errors.Is(err, session.ErrNotExist) {
 		if u := f.writing(r.path); u != nil {
@@ -31,8 +34,17 @@ func (f *files) setstat(r *request) error {
 	if err != nil {
 		return err
 	}
+	if f.enrols(r.path) {
+		return f.enrolSetAttr(attr)
+	}
 	err = f.view().SetAttr(f.ctx, r.path, attr)
-	if errors.Is(err, session.ErrNotExist) {
+	switch {
+	case err == nil:
+	case f.enrolsAt(r.path, enrolFolder) && (errors.Is(err, session.ErrNotExist) || errors.Is(err, session.ErrDenied)):
+		// ssh-copy-id gives up if it cannot protect the folder. None is needed: the
+		// account may not even be allowed to make one.
+		return nil
+	case errors.Is(err, session.ErrNotExist):
 		if u := f.writing(r.path); u != nil {
 			return u.setAttr(attr)
 		}
@@ -62,7 +74,15 @@ func (f *files) rmdir(r *request) error  { return f.view().RemoveDir(f.ctx, r.pa
 func (f *files) mkdir(r *request) error { return f.view().Mkdir(f.ctx, r.path) }
 
 // rename fails if the new name exists (section 6.5).
-func (f *files) rename(r *request) error { return f.view().Rename(f.ctx, r.path, r.target, false) }
+func (f *files) rename(r *request) error { return f.move(r, false) }
+
+// move does not put a file where it would look like keys that were taken.
+func (f *files) move(r *request, replace bool) error {
+	if f.enrols(r.target) {
+		return errKeysName
+	}
+	return f.view().Rename(f.ctx, r.path, r.target, replace)
+}
 
 // realpath answers in the tree that the peer sees, whether the file exists or
 // not, without following links (section 6.11).

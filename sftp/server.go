@@ -62,6 +62,11 @@ type Config struct {
 	// MaxSessions is how many session channels one connection may have open at once.
 	// Zero means 10.
 	MaxSessions int
+	// Enrol takes the file of keys that a session which may do so (session.MayEnrol)
+	// brings for its account, and records it. Its session.ErrUnavailable is told as
+	// such; any other error means that the keys are not good. Nil means that keys are
+	// not taken: the file is one like any other.
+	Enrol func(ctx context.Context, s *session.Session, file []byte) error
 	// ServerVersion is the identification that clients are shown (RFC 4253, section
 	// 4.2). It must begin with "SSH-2.0-"; empty means "SSH-2.0-Gateway".
 	ServerVersion string

@@ -86,7 +86,7 @@ func (n *node) openGate(ctx context.Context) error {
 	n.openMetrics()
 	cfg := n.cfg.Gate
 	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.recorder, n.limits
-	cfg.NameKey, cfg.Log = n.nameKey, n.log
+	cfg.KeyUsed, cfg.NameKey, cfg.Log = n.accounts.Used, n.nameKey, n.log
 	n.gate = session.NewGate(cfg)
 	return nil
 }

@@ -182,8 +182,16 @@ func showUser(w io.Writer, u admin.User) {
 		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
 	showAllowance(w, u.Allowance, "what its groups permit, or everything")
 	for _, k := range u.Keys {
-		fmt.Fprintf(w, "key        %s\n", strings.Join(append([]string{k.Algorithm, k.Fingerprint, k.Comment}, k.Options...), " "))
+		fmt.Fprintf(w, "key        %s%s\n", strings.Join(append([]string{k.Algorithm, k.Fingerprint, k.Comment}, k.Options...), " "), pending(k, ", "))
 	}
+}
+
+// pending says of a key that its account brought it and has not used it yet.
+func pending(k auth.Key, before string) string {
+	if k.Pending {
+		return before + "pending"
+	}
+	return ""
 }
 
 // showAccess writes what comes of an account and its groups together.
@@ -258,7 +266,10 @@ all others are refused by name.`,
 		},
 	}
 	list := &cobra.Command{
-		Use: "list NAME", Short: "List an account's keys", Example: "  gateway user key list alice", Args: usageArgs(cobra.ExactArgs(1)),
+		Use: "list NAME", Short: "List an account's keys",
+		Long: `List an account's keys. One that is pending was brought by the account itself (see
+docs/policy.md, enrol-keys), and has not logged in yet.`,
+		Example: "  gateway user key list alice", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user, err := ask[admin.User](cmd.Context(), c, "user.show", admin.Name{Name: args[0]})
 			if err != nil {
@@ -271,9 +282,9 @@ all others are refused by name.`,
 				}
 				var rows [][]string
 				for _, k := range user.Keys {
-					rows = append(rows, []string{k.Fingerprint, k.Algorithm, k.Added.Format("2006-01-02"), k.Comment, strings.Join(k.Options, ",")})
+					rows = append(rows, []string{k.Fingerprint, k.Algorithm, k.Added.Format("2006-01-02"), k.Comment, strings.Join(k.Options, ","), pending(k, "")})
 				}
-				table(w, []string{"FINGERPRINT", "TYPE", "ADDED", "COMMENT", "OPTIONS"}, rows)
+				table(w, []string{"FINGERPRINT", "TYPE", "ADDED", "COMMENT", "OPTIONS", "STATE"}, rows)
 			})
 		},
 	}
