@@ -135,7 +135,6 @@ func TestHostKeysAfterACrash(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	h := openHostKeys(t, dir)
-	old := certs.Fingerprints(h.Set().Serving)
 	if err := h.Renew(false); err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +153,7 @@ func TestHostKeysAfterACrash(t *testing.T) {
 
 	dir = t.TempDir()
 	h = openHostKeys(t, dir)
-	old = certs.Fingerprints(h.Set().Serving)
+	old := certs.Fingerprints(h.Set().Serving)
 	write(t, filepath.Join(dir, "ssh_host_ed25519_key.next"), readFile(t, filepath.Join(dir, "ssh_host_ed25519_key")))
 	again := openHostKeys(t, dir)
 	if got := again.Set(); len(got.Next) != 0 || !slices.Equal(certs.Fingerprints(got.Serving), old) {

@@ -75,7 +75,6 @@ func TestHandleOfAnotherSession(t *testing.T) {
 type unread struct {
 	mu    sync.Mutex
 	in    *bytes.Reader
-	out   int // answers of which the beginning was seen
 	read  chan struct{}
 	stuck chan struct{}
 	once  sync.Once

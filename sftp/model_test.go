@@ -137,15 +137,6 @@ func (m *model) rename(from, to string, overwrite bool) bool {
 	return true
 }
 
-func (m *model) cut(name string, size int) bool {
-	_, _, node, ok := m.at(name)
-	if !ok || node == nil || node.folder() {
-		return false
-	}
-	node.content = (node.content + strings.Repeat("\x00", size))[:size]
-	return true
-}
-
 // modelClient is a client with what it has open.
 type modelClient struct {
 	*client.Client
