@@ -99,6 +99,9 @@ func (m *Message) ReplaceBody(r io.Reader) error {
 	next := &spool{dir: m.dir}
 	if err := next.fill(r, m.MaxBytes); err != nil {
 		next.close()
+		if r, ok := errors.AsType[*refusal](err); ok {
+			err = errors.New(r.detail) // the peer is not to blame for it
+		}
 		return err
 	}
 	m.body.close()
