@@ -78,8 +78,7 @@ type Message struct {
 	// Hold keeps the message in the queue until somebody releases it, for this reason.
 	Hold string
 
-	body *spool
-	dir  string // for spools
+	body spool
 }
 
 // Field is a header field.
@@ -96,7 +95,7 @@ func (m *Message) Body() io.Reader { return m.body.reader() }
 // ReplaceBody puts another body in place of the one that there is. Bare LFs in it
 // become CRLF; a bare CR or a NUL is an error.
 func (m *Message) ReplaceBody(r io.Reader) error {
-	next := &spool{dir: m.dir}
+	next := spool{dir: m.body.dir}
 	if err := next.fill(r, m.MaxBytes); err != nil {
 		next.close()
 		if r, ok := errors.AsType[*refusal](err); ok {
@@ -122,7 +121,7 @@ func (c *conn) filter(ctx context.Context, h header, body *bufio.Reader, id stri
 			f.done()
 		}
 	}()
-	if _, err := io.Copy(m.body, body); err != nil {
+	if _, err := io.Copy(&m.body, body); err != nil {
 		return f, err
 	}
 	for _, filter := range c.cfg.Filters {
@@ -150,7 +149,7 @@ func (c *conn) message(h header, id string) *Message {
 	m := &Message{
 		ID: id, Hostname: c.cfg.Hostname, Peer: c.attempt.Peer(), User: c.sess.Identity().User, Method: c.sess.Method(),
 		Helo: c.helo, From: c.tx.from.String(), To: c.tx.to, SMTPUTF8: c.tx.utf8,
-		MaxBytes: c.cfg.MaxMessageBytes, body: &spool{dir: c.cfg.SpoolDir}, dir: c.cfg.SpoolDir,
+		MaxBytes: c.cfg.MaxMessageBytes, body: spool{dir: c.cfg.SpoolDir},
 	}
 	if c.tls != nil {
 		state := c.tls.ConnectionState()

@@ -97,7 +97,7 @@ const (
 	defaultTimeout = 30 * time.Second
 	maxTime        = 5 * time.Minute
 	// maxAnswer bounds what a filter may answer beyond a body, in bytes.
-	maxAnswer = 1 << 20
+	maxAnswer = 256 << 10
 )
 
 // What we let a filter do, and what of the dialogue it may leave out. Not offered is
@@ -109,6 +109,8 @@ const (
 		gomilter.OptNoHeaderReply | gomilter.OptNoConnReply | gomilter.OptNoHeloReply | gomilter.OptNoMailReply | gomilter.OptNoRcptReply |
 		gomilter.OptNoDataReply | gomilter.OptNoUnknownReply | gomilter.OptNoEOHReply | gomilter.OptNoBodyReply |
 		gomilter.OptHeaderLeadingSpace
+	// oldProtocol is what of it a filter of protocol version 2 knows.
+	oldProtocol = protocol & 0x7f
 )
 
 // Filter is one filter. It is an smtp.Filter.
@@ -157,6 +159,15 @@ func (f *Filter) Filter(ctx context.Context, m *smtp.Message) error {
 
 // ask shows the message to the filter and does what it says.
 func (f *Filter) ask(ctx context.Context, m *smtp.Message) error {
+	err := f.askBy(ctx, protocol, m)
+	if errors.Is(err, gomilter.ErrUnsupportedMilterVersion) {
+		err = f.askBy(ctx, oldProtocol, m)
+	}
+	return err
+}
+
+// askBy is ask with these options offered.
+func (f *Filter) askBy(ctx context.Context, protocol gomilter.OptProtocol, m *smtp.Message) error {
 	nc, err := (&net.Dialer{Timeout: f.cfg.Timeout}).DialContext(ctx, f.cfg.Address.network, f.cfg.Address.address)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
