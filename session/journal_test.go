@@ -1,6 +1,7 @@
 package session
 
 import (
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -37,4 +38,21 @@ func TestJournalRule(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
+}
+
+// A rule that is accepted stays within the folder that it names, whoever sends.
+func FuzzJournalRule(f *testing.F) {
+	for _, seed := range []string{"/mail/{date}", "archive:/{user}", "a:/../b", "/{user}/..", "/{", "x:y:/z"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := ParseJournalRule(text)
+		if err != nil {
+			return
+		}
+		account, folder := r.Place("alice", time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC))
+		if account == "" || strings.Contains(account, "/") || path.Clean(folder) != folder || !path.IsAbs(folder) || strings.ContainsAny(folder, "{}\x00\r\n") {
+			t.Errorf("%q: %q %q", text, account, folder)
+		}
+	})
 }

@@ -419,3 +419,14 @@ func (s *script) Write(p []byte) (int, error)      { return len(p), nil }
 func (s *script) Close() error                     { return nil }
 func (s *script) SetReadDeadline(time.Time) error  { return nil }
 func (s *script) SetWriteDeadline(time.Time) error { return nil }
+
+func FuzzParseAddress(f *testing.F) {
+	for _, seed := range []string{"inet:127.0.0.1:11332", "unix:/run/x", "inet:[::1]:1", "unix:/../x", "inet:a%b:1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if a, err := ParseAddress(text); err == nil && a.String() != text {
+			t.Errorf("%q became %q", text, a)
+		}
+	})
+}
