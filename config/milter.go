@@ -35,7 +35,7 @@ func (c *Config) milter(_ *decoder, at hcl.Range, name string) (section, error) 
 	return section{settings: []setting{
 		address,
 		parsed("on_fault", "defer | refuse | accept", &m.OnFault, milter.ParseFault, "defer", "What becomes of a message when the filter is down, too slow, or answers nonsense: deferred (451), refused (550), or accepted unseen, with a warning in the log."),
-		duration("timeout", &m.Timeout, "30s", "Time for the connection and for each answer; a message is given up after 5 minutes in any case."),
+		duration("timeout", &m.Timeout, "30s", "Time for the connection and for each answer. All milters together have 5 minutes for a message."),
 	}}, nil
 }
 

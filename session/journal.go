@@ -34,8 +34,11 @@ func ParseJournalRule(text string) (JournalRule, error) {
 	r := JournalRule{Folder: text}
 	if account, folder, found := strings.Cut(text, ":"); found && !strings.Contains(account, "/") {
 		r = JournalRule{account, folder}
-		if account == "" {
+		switch {
+		case account == "":
 			return JournalRule{}, errors.New("the account before the colon is missing")
+		case strings.ContainsAny(account, "{}") || account[0] == '.':
+			return JournalRule{}, errors.New("what is before the colon cannot be an account")
 		}
 	}
 	rest := strings.NewReplacer(journalDate, "", journalUser, "").Replace(text)

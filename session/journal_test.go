@@ -19,6 +19,8 @@ func TestJournalRule(t *testing.T) {
 		"mail":                         "the folder must begin with /",
 		"archive:mail":                 "the folder must begin with /",
 		":/mail":                       "the account before the colon",
+		"..:/mail":                     "cannot be an account",
+		"{user}:/mail":                 "cannot be an account",
 		"/mail/":                       "not in its shortest form",
 		"/mail/../x":                   "not in its shortest form",
 		"/mail/{time}":                 "the only variables",

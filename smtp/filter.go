@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"gateway/session"
 )
@@ -108,12 +109,18 @@ func (m *Message) ReplaceBody(r io.Reader) error {
 	return nil
 }
 
+// filterTimeout bounds what all filters together may take for a message: its sender
+// waits for 10 minutes (RFC 5321, section 4.5.3.2.6).
+const filterTimeout = 5 * time.Minute
+
 // filter has the filters look at a message. What it returns instead of h and body
 // is what goes on; body is valid until done is called.
 func (c *conn) filter(ctx context.Context, h header, body *bufio.Reader, id string) (f filtered, err error) {
 	if len(c.cfg.Filters) == 0 {
 		return filtered{header: h, body: body, done: func() {}}, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, filterTimeout)
+	defer cancel()
 	m := c.message(h, id)
 	f.done = func() { m.body.close() }
 	defer func() {

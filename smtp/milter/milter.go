@@ -85,9 +85,7 @@ type Config struct {
 	// OnFault is what becomes of mail when the filter is not there, does not answer in
 	// time or answers what makes no sense. Zero means Defer.
 	OnFault Fault
-	// Timeout is the time for the connection and for each answer. Zero means 30s. In
-	// any case a message is given up after 5 minutes: its sender waits for 10 (RFC
-	// 5321, section 4.5.3.2.6).
+	// Timeout is the time for the connection and for each answer. Zero means 30s.
 	Timeout time.Duration
 	// Log may be nil for slog.Default.
 	Log *slog.Logger
@@ -95,7 +93,6 @@ type Config struct {
 
 const (
 	defaultTimeout = 30 * time.Second
-	maxTime        = 5 * time.Minute
 	// maxAnswer bounds what a filter may answer beyond a body, in bytes.
 	maxAnswer = 256 << 10
 )
@@ -134,8 +131,6 @@ func New(cfg Config) *Filter {
 
 // Filter implements smtp.Filter.
 func (f *Filter) Filter(ctx context.Context, m *smtp.Message) error {
-	ctx, cancel := context.WithTimeout(ctx, maxTime)
-	defer cancel()
 	err := f.ask(ctx, m)
 	if err == nil {
 		return nil
