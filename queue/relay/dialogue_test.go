@@ -37,7 +37,7 @@ func readDialogue(t *testing.T, name string) dialogue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := dialogue{message: Message{From: "a@x.test", To: []string{"b@y.test"}}}
+	d := dialogue{message: Message{From: "a@x.test", To: recipients("b@y.test")}}
 	body := "Subject: hi\r\n\r\nHello.\r\n"
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\n")
@@ -51,7 +51,7 @@ func readDialogue(t *testing.T, name string) dialogue {
 		case !strings.HasPrefix(line, "! "):
 			d.steps = append(d.steps, line)
 		case key == "to":
-			d.message.To = strings.Fields(value)
+			d.message.To = recipients(strings.Fields(value)...)
 		case key == "from":
 			d.message.From = strings.Trim(value, "<>")
 		case key == "body":
@@ -169,7 +169,7 @@ func TestDialogues(t *testing.T) {
 			if d.trusted {
 				c.TLS = &tls.Config{RootCAs: pool}
 			}
-			got := c.Deliver(t.Context(), e, d.message)
+			got := c.Deliver(t.Context(), Target{Endpoint: e}, d.message)
 			if err := <-played; err != nil && !strings.Contains(err.Error(), "bad certificate") {
 				t.Errorf("server: %v", err)
 			}
@@ -210,8 +210,8 @@ func TestDropAtEachStep(t *testing.T) {
 			ln := listen(t)
 			played := make(chan error, 1)
 			go func() { played <- script(ln, nil, steps[:n]) }()
-			m := Message{From: "a@x.test", To: []string{"b@y.test", "c@y.test"}, Size: 3, Body: strings.NewReader("x\r\n")}
-			got := (&Client{Hostname: "gw.example.com"}).Deliver(t.Context(), Endpoint{Network: "tcp", Address: ln.Addr().String()}, m)
+			m := Message{From: "a@x.test", To: recipients("b@y.test", "c@y.test"), Size: 3, Body: strings.NewReader("x\r\n")}
+			got := (&Client{Hostname: "gw.example.com"}).Deliver(t.Context(), Target{Endpoint: Endpoint{Network: "tcp", Address: ln.Addr().String()}}, m)
 			if err := <-played; err != nil {
 				t.Errorf("server: %v", err)
 			}
@@ -254,8 +254,8 @@ func TestEndlessReplies(t *testing.T) {
 					}
 				}
 			}()
-			got := (&Client{Hostname: "gw"}).Deliver(t.Context(), Endpoint{Network: "tcp", Address: ln.Addr().String()},
-				Message{To: []string{"b@y.test"}, Body: strings.NewReader("")})
+			got := (&Client{Hostname: "gw"}).Deliver(t.Context(), Target{Endpoint: Endpoint{Network: "tcp", Address: ln.Addr().String()}},
+				Message{To: recipients("b@y.test"), Body: strings.NewReader("")})
 			if s := got.Statuses[0]; s.Outcome != Deferred || s.Enhanced != "4.5.0" {
 				t.Errorf("got %+v", s)
 			}
@@ -286,7 +286,7 @@ func TestTimeouts(t *testing.T) {
 				ended <- err
 			}()
 			c := &Client{Hostname: "gw", Timeouts: timeouts}
-			got := c.Deliver(ctx, Endpoint{Network: "tcp", Address: ln.Addr().String()}, Message{To: []string{"b@y.test"}, Body: strings.NewReader("")})
+			got := c.Deliver(ctx, Target{Endpoint: Endpoint{Network: "tcp", Address: ln.Addr().String()}}, Message{To: recipients("b@y.test"), Body: strings.NewReader("")})
 			if s := got.Statuses[0]; s.Outcome != Deferred || s.Code != 0 || s.Text == "" {
 				t.Errorf("got %+v", s)
 			}
@@ -300,8 +300,8 @@ func TestTimeouts(t *testing.T) {
 func TestUnsafeAddressNeverLeaves(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"b@y.test>\r\nDATA", "b\x00@y", "x> ORCPT=y", "<b@y"} {
-		m := Message{To: []string{bad}, Body: strings.NewReader("")}
-		got := (&Client{}).Deliver(t.Context(), Endpoint{Network: "tcp", Address: "127.0.0.1:1"}, m)
+		m := Message{To: recipients(bad), Body: strings.NewReader("")}
+		got := (&Client{}).Deliver(t.Context(), Target{Endpoint: Endpoint{Network: "tcp", Address: "127.0.0.1:1"}}, m)
 		if s := got.Statuses[0]; s.Outcome != Failed || s.Enhanced != "5.1.3" {
 			t.Errorf("%q: got %+v", bad, s)
 		}
@@ -313,8 +313,15 @@ func TestConnectionRefused(t *testing.T) {
 	ln := listen(t)
 	address := ln.Addr().String()
 	_ = ln.Close()
-	got := (&Client{}).Deliver(t.Context(), Endpoint{Network: "tcp", Address: address}, Message{To: []string{"b@y"}, Body: strings.NewReader("")})
+	got := (&Client{}).Deliver(t.Context(), Target{Endpoint: Endpoint{Network: "tcp", Address: address}}, Message{To: recipients("b@y"), Body: strings.NewReader("")})
 	if s := got.Statuses[0]; s.Outcome != Deferred || s.Enhanced != "4.4.1" || got.RemoteHost != address {
 		t.Errorf("got %+v", got)
 	}
+}
+
+func recipients(addresses ...string) (list []Recipient) {
+	for _, a := range addresses {
+		list = append(list, Recipient{Address: a})
+	}
+	return list
 }

@@ -80,12 +80,47 @@ type Endpoint struct {
 	ImplicitTLS bool
 }
 
+// TLSPolicy is what is asked of a connection.
+type TLSPolicy uint8
+
+const (
+	Opportunistic TLSPolicy = iota // STARTTLS where offered, with whatever certificate
+	Required                       // no mail without TLS and a valid certificate
+)
+
+// Auth is how to log in to a smart host; the zero Auth is not at all.
+type Auth struct {
+	Mechanism      string // plain, login or xoauth2
+	User, Password string
+	// Of xoauth2.
+	TokenURL, ClientID, ClientSecret, RefreshToken, Scope string
+}
+
+// Target is where a message goes.
+type Target struct {
+	// Domain is one whose mail exchangers are looked up. If it is empty, Endpoint is
+	// used.
+	Domain   string
+	Endpoint Endpoint
+	TLS      TLSPolicy
+	Auth     Auth
+}
+
+// Recipient is one forward-path in wire form, and what is asked for it (RFC 3461):
+// the values of NOTIFY and ORCPT, decoded, "" if nothing.
+type Recipient struct {
+	Address, Notify, ORcpt string
+}
+
 // Message is what is delivered. Body is read once.
 type Message struct {
-	From string   // reverse-path in wire form, without brackets; "" is the null one
-	To   []string // forward-paths likewise, 1 to MaxRecipients
-	Size int64    // bytes of Body, for SIZE
+	From string // reverse-path in wire form, without brackets; "" is the null one
+	To   []Recipient
+	Size int64 // bytes of Body, for SIZE
 	Body io.Reader
+	// RequireTLS is the parameter of RFC 8689; Ret and EnvID those of RFC 3461, decoded.
+	RequireTLS bool
+	Ret, EnvID string
 	// EightBit says that Body has bytes beyond ASCII. A peer without 8BITMIME gets
 	// them as they are: to encode them anew would break signatures, and no peer in
 	// use drops the eighth bit.
@@ -131,14 +166,17 @@ type Result struct {
 	RemoteHost string
 	// TLS is "TLS 1.3 verified", or "unverified"; "" in clear.
 	TLS string
+	// DSN says that the peer took over what NOTIFY asks for.
+	DSN bool
 	// Statuses has one entry for each of Message.To.
 	Statuses []Status
 }
 
-// Deliver sends m to e in one connection. It always answers for each recipient.
+// Deliver sends m to a target in one connection. It always answers for each recipient.
 // When ctx is done the connection is cut, and who was not answered for by then is
 // Deferred.
-func (c *Client) Deliver(ctx context.Context, e Endpoint, m Message) Result {
+func (c *Client) Deliver(ctx context.Context, to Target, m Message) Result {
+	e := to.Endpoint
 	t := &transaction{
 		client: c, endpoint: e, message: m, timeouts: c.Timeouts.withDefaults(),
 		result: Result{RemoteHost: e.Address, Statuses: make([]Status, len(m.To))},
@@ -147,7 +185,9 @@ func (c *Client) Deliver(ctx context.Context, e Endpoint, m Message) Result {
 	for i := range m.To {
 		t.open[i] = true
 	}
-	if err := t.run(ctx); err != nil {
+	if to.Domain != "" {
+		t.failRest(&fault{status: Status{Enhanced: "4.3.5", Text: "mail exchangers are not looked up"}})
+	} else if err := t.run(ctx); err != nil {
 		t.failRest(err)
 	}
 	return t.result
@@ -184,7 +224,11 @@ func (m Message) check() error {
 	if len(m.To) == 0 || len(m.To) > MaxRecipients {
 		return &fault{status: Status{Enhanced: "4.3.5", Text: fmt.Sprintf("%d recipients in one transaction, want 1 to %d", len(m.To), MaxRecipients)}}
 	}
-	for _, a := range append([]string{m.From}, m.To...) {
+	addresses := []string{m.From}
+	for _, to := range m.To {
+		addresses = append(addresses, to.Address)
+	}
+	for _, a := range addresses {
 		for i := range len(a) {
 			if a[i] < ' ' || a[i] == 0x7f || a[i] == '<' || a[i] == '>' {
 				return &fault{status: Status{Outcome: Failed, Enhanced: "5.1.3", Text: "unsafe character in an address"}}

@@ -293,7 +293,7 @@ func (t *transaction) envelope(mail string) (accepted []int, err error) {
 	_, pipelining := t.extensions["PIPELINING"]
 	commands := []string{mail}
 	for _, to := range t.message.To {
-		commands = append(commands, "RCPT TO:<"+to+">")
+		commands = append(commands, "RCPT TO:<"+to.Address+">")
 	}
 	if pipelining {
 		for _, c := range commands {
