@@ -50,9 +50,10 @@ var ErrNotRunning = errors.New("the gateway is not running")
 type Service struct {
 	Accounts *auth.Accounts
 	Limits   *limits.Limits
-	Queue    *queue.Queue
-	Recorder session.Recorder
-	Rules    Rules
+	// OpenQueue returns the mail queue, which the first call opens.
+	OpenQueue func(ctx context.Context) (*queue.Queue, error)
+	Recorder  session.Recorder
+	Rules     Rules
 	// NameKey is session.Config.NameKey.
 	NameKey []byte
 
@@ -143,10 +144,10 @@ func methods() map[string]call {
 
 		"queue.list":    method((*Service).queueList),
 		"queue.show":    method((*Service).queueShow),
-		"queue.hold":    method((*Service).queueHold),
-		"queue.release": method((*Service).queueRelease),
-		"queue.retry":   method((*Service).queueRetry),
-		"queue.remove":  method((*Service).queueRemove),
+		"queue.hold":    queueChange(verbHold, (*queue.Queue).Hold),
+		"queue.release": queueChange(verbRelease, (*queue.Queue).Release),
+		"queue.retry":   queueChange(verbRetry, (*queue.Queue).Retry),
+		"queue.remove":  queueChange(session.Remove, (*queue.Queue).Remove),
 
 		"cert.list":  method((*Service).certList),
 		"cert.show":  method((*Service).certShow),

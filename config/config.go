@@ -53,6 +53,8 @@ type Config struct {
 	Mail           queue.Config
 	Log            Log
 
+	routeAt []hcl.Range // of Mail.Routes
+
 	// ShutdownGrace is how long transfers may go on after the first signal.
 	ShutdownGrace time.Duration
 }
@@ -209,6 +211,7 @@ func (c *Config) complete(d *decoder) {
 	if c.ShutdownGrace == 0 {
 		c.ShutdownGrace = 5 * time.Minute
 	}
+	c.checkRoutes(d)
 	names := map[string]bool{}
 	for _, l := range c.Listeners {
 		if names[l.Name] {
@@ -251,7 +254,7 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 		d.fault(l.at, "SSH profile without SSH", "ssh_profile is for an sftp listener; leave it out.")
 	}
 	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
-		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")
+		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }, or \"mx\" for the mail exchangers of each recipient.")
 	}
 	if l.ProxyData && (l.Protocol != session.FTP || len(l.Proxies) == 0) {
 		d.fault(l.at, "No data ports behind a proxy", "proxy_data is for an ftp listener with proxy_protocol; leave it out.")

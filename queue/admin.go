@@ -27,8 +27,8 @@ type Item struct {
 	Damaged     bool      `json:"damaged,omitempty"`
 }
 
-// RecipientStatus is the state of one recipient.
-type RecipientStatus struct {
+// Recipient is the state of one recipient.
+type Recipient struct {
 	Address    string    `json:"address"`
 	State      string    `json:"state"` // waiting, delivered, failed, expired
 	Route      string    `json:"route,omitempty"`
@@ -45,16 +45,16 @@ type RecipientStatus struct {
 // damaged; the Reply says so.
 type Detail struct {
 	Item
-	Conn       string            `json:"conn,omitempty"`
-	Session    string            `json:"session,omitempty"`
-	MessageID  string            `json:"message_id,omitempty"`
-	SMTPUTF8   bool              `json:"smtputf8"`
-	RequireTLS bool              `json:"require_tls"`
-	EnvID      string            `json:"envelope_id,omitempty"`
-	Warned     bool              `json:"warned"` // its sender was told that it is delayed
-	Expires    time.Time         `json:"expires"`
-	Recipients []RecipientStatus `json:"recipients"`
-	Header     string            `json:"header"`
+	Conn       string      `json:"conn,omitempty"`
+	Session    string      `json:"session,omitempty"`
+	MessageID  string      `json:"message_id,omitempty"`
+	SMTPUTF8   bool        `json:"smtputf8"`
+	RequireTLS bool        `json:"require_tls"`
+	EnvID      string      `json:"envelope_id,omitempty"`
+	Warned     bool        `json:"warned"` // its sender was told that it is delayed
+	Expires    time.Time   `json:"expires"`
+	Recipients []Recipient `json:"recipients"`
+	Header     string      `json:"header"`
 }
 
 // Len returns how many messages are in the queue, held ones included.
@@ -150,7 +150,7 @@ func (q *Queue) Show(_ context.Context, id string) (Detail, error) {
 		EnvID: m.EnvID, Warned: m.Warned, Expires: m.accepted().Add(q.cfg.Expire),
 	}
 	for n, to := range m.envelope.To {
-		d.Recipients = append(d.Recipients, q.recipientStatus(m, n, to))
+		d.Recipients = append(d.Recipients, q.recipient(m, n, to))
 	}
 	h, err := q.header(m)
 	if err != nil && !isDamaged(err) {
@@ -160,11 +160,11 @@ func (q *Queue) Show(_ context.Context, id string) (Detail, error) {
 	return d, nil
 }
 
-func (q *Queue) recipientStatus(m *message, n int, to forwarded) RecipientStatus {
+func (q *Queue) recipient(m *message, n int, to forwarded) Recipient {
 	p := m.status.To[n]
-	r := RecipientStatus{
+	r := Recipient{
 		Address: to.Address, State: cmp.Or(p.State, stateWaiting), Route: q.keyOf(m, n).route.String(),
-		Attempts: p.Attempts, Reply: p.Reply, RemoteHost: p.RemoteHost, Notify: to.Notify.String(),
+		Attempts: p.Attempts, Reply: p.Reply, RemoteHost: p.RemoteHost, Notify: to.Notify,
 	}
 	if p.Attempted != 0 {
 		r.Attempted = fromMicros(p.Attempted)

@@ -118,7 +118,7 @@ func (q *Queue) hand(ctx context.Context, m *message, d *delivery, batch []int) 
 	}
 	for _, n := range batch {
 		to := m.envelope.To[n]
-		out.To = append(out.To, relay.Recipient{Address: to.Address, Notify: to.Notify.String(), ORcpt: to.ORcpt})
+		out.To = append(out.To, relay.Recipient{Address: to.Address, Notify: to.Notify, ORcpt: to.ORcpt})
 		out.SMTPUTF8 = out.SMTPUTF8 || !ascii(to.Address)
 	}
 	return q.client.Deliver(ctx, d.to.target(route), out), nil

@@ -119,14 +119,17 @@ func (d *Draft) addTo(batch *spool.Batch[*delivery], e Envelope, now time.Time) 
 	}
 	m := &message{envelope: envelope{
 		From: e.From, User: e.User, Conn: e.Conn, Session: e.Session, MessageID: e.MessageID, Route: e.Route,
-		SMTPUTF8: e.SMTPUTF8, EightBit: d.eightBit || !ascii7(e.Header), RequireTLS: e.RequireTLS, Ret: e.Ret, EnvID: e.EnvID,
+		SMTPUTF8: e.SMTPUTF8, EightBit: d.eightBit || !ascii(e.Header), RequireTLS: e.RequireTLS, Ret: e.Ret, EnvID: e.EnvID,
 		Size: d.size + int64(len(e.Header)), Accepted: micros(now),
 	}}
 	for _, to := range e.To {
 		m.envelope.To = append(m.envelope.To, forwarded(to))
 	}
-	m.status.To = make([]progress, len(e.To))
-	m.entry = batch.Add(d.id, encode(m.envelope), d.file, e.Header, *d.buffer)
+	m.status = status{Held: e.Hold, To: make([]progress, len(e.To))}
+	m.entry = batch.Add(d.id, encode(m.envelope), d.file, []byte(e.Header), *d.buffer)
+	if e.Hold {
+		batch.SetState(m.entry, encode(m.status))
+	}
 	m.entry.Value = d.queue.plan(m)
 	return m.entry, nil
 }

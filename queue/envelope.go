@@ -3,6 +3,8 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -27,10 +29,12 @@ type Envelope struct {
 	// From is the reverse-path as Address.String gives it, "" for the null one; To
 	// are the forward-paths.
 	From string
-	To   []Recipient
-	// Header holds whole header fields with CRLF line ends, that are put before the
-	// content: those that can be written only once the content was seen.
-	Header []byte
+	To   []EnvelopeRecipient
+	// Header is put in front of the content: whole fields, with CRLF line ends. It is
+	// for what is known only when all of the content was written, such as a signature.
+	Header string
+	// Hold keeps the message from being delivered until Release.
+	Hold bool
 	// User is the account that sent it, Conn and Session where; for the record.
 	User, Conn, Session string
 	// MessageID is the Message-ID header field, for the record.
@@ -42,69 +46,65 @@ type Envelope struct {
 	SMTPUTF8 bool
 	// RequireTLS says that the message may go over verified TLS only (RFC 8689).
 	RequireTLS bool
-	// Ret is FULL or HDRS, what a bounce returns; EnvID the sender's name for the
-	// envelope, decoded. "" is not given (RFC 3461, sections 4.3 and 4.4).
+	// Ret and EnvID are what MAIL said of notifications (RFC 3461): FULL, HDRS or "",
+	// and the sender's name for the envelope as it was sent, in xtext.
 	Ret, EnvID string
 }
 
-// Recipient is one forward-path and what its sender wants to know about it.
-type Recipient struct {
-	Address string
-	Notify  Notify
-	// ORcpt is the original recipient, "rfc822;joe@example.com" decoded, or "" (RFC
-	// 3461, section 4.2).
-	ORcpt string
+// EnvelopeRecipient is a forward-path with what RCPT said of notifications (RFC 3461):
+// NOTIFY in upper case, and ORCPT as it was sent, in xtext; "" for what was not said.
+type EnvelopeRecipient struct {
+	Address, Notify, ORcpt string
 }
 
-// Notify says in which cases the sender of a message is told (RFC 3461, section 4.1).
-// The zero value is that nothing was asked for: failures and delays are told.
-type Notify uint8
-
+// The words of NOTIFY.
 const (
-	NotifyNever Notify = 1 << iota
-	NotifySuccess
-	NotifyFailure
-	NotifyDelay
+	notifyNever   = "NEVER"
+	notifySuccess = "SUCCESS"
+	notifyFailure = "FAILURE"
+	notifyDelay   = "DELAY"
 )
 
-// ParseNotify reads the value of the parameter NOTIFY. Errors are ErrEnvelope.
-func ParseNotify(s string) (n Notify, err error) {
-	words := map[string]Notify{"NEVER": NotifyNever, "SUCCESS": NotifySuccess, "FAILURE": NotifyFailure, "DELAY": NotifyDelay}
-	for word := range strings.SplitSeq(s, ",") {
-		bit := words[strings.ToUpper(word)]
-		if bit == 0 || n&bit != 0 {
-			return 0, fmt.Errorf("%w: NOTIFY is not NEVER, or some of SUCCESS, FAILURE, DELAY", ErrEnvelope)
+// validNotify reports whether s is a value of NOTIFY, or "".
+func validNotify(s string) bool {
+	if s == "" || s == notifyNever {
+		return true
+	}
+	words := strings.Split(s, ",")
+	slices.Sort(words)
+	return len(slices.Compact(slices.Clone(words))) == len(words) && !slices.ContainsFunc(words, func(word string) bool {
+		return word != notifySuccess && word != notifyFailure && word != notifyDelay
+	})
+}
+
+// wants reports whether a sender who said notify is told of what: of failures and
+// delays unless something else was asked for.
+func wants(notify, what string) bool {
+	if notify == "" {
+		return what != notifySuccess
+	}
+	return slices.Contains(strings.Split(notify, ","), what)
+}
+
+// decodeXtext reads xtext (RFC 3461, section 4). What is none stays as it is.
+func decodeXtext(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '+' {
+			b.WriteByte(s[i])
+			continue
 		}
-		n |= bit
-	}
-	if !n.valid() {
-		return 0, fmt.Errorf("%w: NOTIFY has more than NEVER", ErrEnvelope)
-	}
-	return n, nil
-}
-
-func (n Notify) valid() bool {
-	return n == NotifyNever || n <= NotifySuccess|NotifyFailure|NotifyDelay && n&NotifyNever == 0
-}
-
-// String is the value as it is written in the parameter; "" if nothing was asked for.
-func (n Notify) String() string {
-	var words []string
-	for i, word := range []string{"NEVER", "SUCCESS", "FAILURE", "DELAY"} {
-		if n&(1<<i) != 0 {
-			words = append(words, word)
+		if i+2 >= len(s) {
+			return s
 		}
+		n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if err != nil {
+			return s
+		}
+		b.WriteByte(byte(n))
+		i += 2
 	}
-	return strings.Join(words, ",")
-}
-
-// wants reports whether the sender is told of what: failures and delays unless
-// something else was asked for.
-func (n Notify) wants(what Notify) bool {
-	if n == 0 {
-		return what != NotifySuccess
-	}
-	return n&what != 0
+	return strings.ToValidUTF8(b.String(), "?")
 }
 
 // checkEnvelope is the last line before the disk: a front-end has parsed the
@@ -121,7 +121,7 @@ func (q *Queue) checkEnvelope(e Envelope) (route string, err error) {
 		if _, err := ParseMailbox(to.Address, e.SMTPUTF8); err != nil {
 			return "", fmt.Errorf("%w: forward-path: %w", ErrEnvelope, err)
 		}
-		if !to.Notify.valid() || !printable(to.ORcpt, maxORcpt) || to.ORcpt != "" && !strings.Contains(to.ORcpt, ";") {
+		if !validNotify(to.Notify) || !printable(to.ORcpt, maxORcpt) || to.ORcpt != "" && !strings.Contains(to.ORcpt, ";") {
 			return "", fmt.Errorf("%w: NOTIFY or ORCPT of a recipient", ErrEnvelope)
 		}
 	}
@@ -151,11 +151,11 @@ func (q *Queue) checkEnvelope(e Envelope) (route string, err error) {
 }
 
 // checkFields makes sure that what is put before a content cannot end its header.
-func checkFields(b []byte) error {
-	if len(b) > maxFields {
-		return fmt.Errorf("%w: %d bytes of header fields, want at most %d", ErrEnvelope, len(b), maxFields)
+func checkFields(s string) error {
+	if len(s) > maxFields {
+		return fmt.Errorf("%w: %d bytes of header fields, want at most %d", ErrEnvelope, len(s), maxFields)
 	}
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(s) {
 		text, whole := strings.CutSuffix(line, "\r\n")
 		if !whole || text == "" || strings.ContainsAny(text, "\r\x00") {
 			return fmt.Errorf("%w: a header field is not made of whole lines", ErrEnvelope)

@@ -45,7 +45,7 @@ type envelope struct {
 
 type forwarded struct {
 	Address string `json:"a"`
-	Notify  Notify `json:"n,omitempty"`
+	Notify  string `json:"n,omitempty"`
 	ORcpt   string `json:"o,omitempty"`
 }
 
@@ -54,7 +54,7 @@ type forwarded struct {
 type status struct {
 	Held   bool       `json:"held,omitempty"`
 	Warned bool       `json:"warned,omitempty"` // its sender was told of the delay
-	To     []progress `json:"to"`               // one for each recipient
+	To     []progress `json:"recipients"`       // one for each recipient
 }
 
 // progress is how far it is with one recipient.

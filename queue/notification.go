@@ -24,26 +24,26 @@ const (
 // notice is one recipient of whom the sender of a message is told.
 type notice struct {
 	recipient int
-	about     Notify // NotifyFailure, NotifyDelay or NotifySuccess
+	about     string // the word of NOTIFY
 	status    relay.Status
 	final     bool // delivered to a mailbox, and not only handed on
 }
 
 // noticeOf is what the sender is told about a recipient after an attempt, if anything.
 // handedOn says that the next host promised to tell about success.
-func (m *message) noticeOf(number int, handedOn bool) (about Notify, wanted bool) {
+func (m *message) noticeOf(number int, handedOn bool) (about string, wanted bool) {
 	switch m.status.To[number].State {
 	case stateDelivered:
-		about = NotifySuccess
+		about = notifySuccess
 	case stateFailed, stateExpired:
-		about = NotifyFailure
+		about = notifyFailure
 	default:
-		return 0, false
+		return "", false
 	}
-	if m.From == "" || about == NotifySuccess && handedOn {
+	if m.From == "" || about == notifySuccess && handedOn {
 		return about, false
 	}
-	return about, m.envelope.To[number].Notify.wants(about)
+	return about, wants(m.envelope.To[number].Notify, about)
 }
 
 // notification is a delivery status notification on its way into the queue.
@@ -57,7 +57,7 @@ type notification struct {
 // notify makes the delivery status notification (RFC 3464) that tells the sender of
 // m about recipients. It goes out from the null reverse-path, so that nothing ever
 // answers it, and by the route of m. The caller discards the draft in the end.
-func (q *Queue) notify(m *message, about Notify, told []notice, now time.Time) (*notification, error) {
+func (q *Queue) notify(m *message, about string, told []notice, now time.Time) (*notification, error) {
 	h, err := q.header(m)
 	if err != nil && !isDamaged(err) {
 		q.cfg.Log.Warn("header for a notification not read", "id", m.id(), "err", err)
@@ -68,7 +68,7 @@ func (q *Queue) notify(m *message, about Notify, told []notice, now time.Time) (
 		hostname: q.cfg.Hostname, message: m, about: about, told: told, header: h, id: d.ID(), now: now,
 		expires: m.accepted().Add(q.cfg.Expire), boundary: d.ID() + "-" + strings.ToLower(rand.Text()),
 	}
-	if about == NotifyFailure && m.Ret == "FULL" && m.Size <= maxReturned && err == nil {
+	if about == notifyFailure && m.Ret == "FULL" && m.Size <= maxReturned && err == nil {
 		body, err := q.open(m)
 		if err != nil {
 			d.Discard()
@@ -82,7 +82,7 @@ func (q *Queue) notify(m *message, about Notify, told []notice, now time.Time) (
 		return nil, fmt.Errorf("write the notification about %s: %w", m.id(), err)
 	}
 	n.envelope = Envelope{
-		To: []Recipient{{Address: m.From, Notify: NotifyNever}}, User: m.User, Conn: m.Conn, Session: m.Session,
+		To: []EnvelopeRecipient{{Address: m.From, Notify: notifyNever}}, User: m.User, Conn: m.Conn, Session: m.Session,
 		MessageID: r.messageID(), Route: m.Route, SMTPUTF8: r.utf8(), RequireTLS: m.RequireTLS,
 	}
 	return n, nil
@@ -91,11 +91,11 @@ func (q *Queue) notify(m *message, about Notify, told []notice, now time.Time) (
 // words are what differs between the kinds of notification.
 type words struct{ subject, action, what string }
 
-func wordsOf(about Notify) words {
+func wordsOf(about string) words {
 	switch about {
-	case NotifySuccess:
+	case notifySuccess:
 		return words{"Mail delivered", "relayed", "was handed on for\n%d of its recipients. You asked to be told; whether they get it is not known here."}
-	case NotifyDelay:
+	case notifyDelay:
 		return words{"Mail delayed", "delayed", "waits for\n%d of its recipients. Nothing needs to be done: it is tried again until %s."}
 	default:
 		return words{"Undelivered mail returned to sender", "failed", "could not be delivered to\n%d of its recipients. It will not be tried again for them."}
@@ -106,7 +106,7 @@ func wordsOf(about Notify) words {
 type report struct {
 	hostname     string
 	message      *message
-	about        Notify
+	about        string
 	told         []notice
 	header       header
 	whole        io.Reader // nil if only the header is returned
@@ -215,7 +215,7 @@ func (r *report) status() {
 	}
 	r.part(contentType)
 	if r.message.EnvID != "" {
-		r.line("Original-Envelope-Id: %s", r.message.EnvID)
+		r.line("Original-Envelope-Id: %s", decodeXtext(r.message.EnvID))
 	}
 	r.line("Reporting-MTA: dns; %s", r.hostname)
 	r.line("X-Queue-ID: %s", r.message.id())
@@ -231,7 +231,7 @@ func (r *report) recipient(n notice) {
 	to, p := r.message.envelope.To[n.recipient], r.message.status.To[n.recipient]
 	if to.ORcpt != "" {
 		kind, address, _ := strings.Cut(to.ORcpt, ";")
-		r.line("Original-Recipient: %s; %s", kind, address)
+		r.line("Original-Recipient: %s; %s", kind, decodeXtext(address))
 	}
 	kind := "rfc822"
 	if r.utf8() {
@@ -239,7 +239,7 @@ func (r *report) recipient(n notice) {
 	}
 	r.line("Final-Recipient: %s; %s", kind, to.Address)
 	action := wordsOf(r.about).action
-	if n.about == NotifySuccess && n.final {
+	if n.about == notifySuccess && n.final {
 		action = "delivered"
 	}
 	r.line("Action: %s", action)
@@ -255,7 +255,7 @@ func (r *report) recipient(n notice) {
 	if p.Attempted != 0 {
 		r.line("Last-Attempt-Date: %s", fromMicros(p.Attempted).Format(time.RFC1123Z))
 	}
-	if n.about == NotifyDelay {
+	if n.about == notifyDelay {
 		r.line("Will-Retry-Until: %s", r.expires.UTC().Format(time.RFC1123Z))
 	}
 }

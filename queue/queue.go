@@ -94,8 +94,8 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("queue: Hostname: %w", err))
 	}
 	bad(c.DefaultRoute.maildir() && c.MaildirDir == "", "DefaultRoute is a maildir and MaildirDir is not set")
-	if _, err := newRoutes(c); err != nil {
-		errs = append(errs, err)
+	if err := c.CheckRoutes(); err != nil {
+		errs = append(errs, fmt.Errorf("queue: %w", err))
 	}
 	for _, d := range c.Retry {
 		bad(d < time.Second, "a wait in Retry is shorter than 1s")

@@ -70,7 +70,7 @@ func ParseRoute(s string) (Route, error) {
 	case !found && ValidRouteName(s):
 		return Route{scheme: schemeName, path: s}, nil
 	case !found:
-		return Route{}, refuseRoute("want mx, the name of a route, smtp://host, smtps://host, lmtp://host:port, lmtp:///socket or maildir://folder")
+		return Route{}, refuseRoute("want mx, smtp://host, smtps://host, lmtp://host:port, lmtp:///socket, maildir://folder, or the name of a route")
 	}
 	for i := range len(rest) {
 		if rest[i] <= ' ' || rest[i] >= 0x7f {

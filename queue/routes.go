@@ -22,6 +22,12 @@ type NamedRoute struct {
 	Auth relay.Auth
 }
 
+// CheckRoutes reports all that is wrong with DefaultRoute and Routes.
+func (c Config) CheckRoutes() error {
+	_, err := newRoutes(c)
+	return err
+}
+
 // ErrNoRoute is mail for which neither its account nor the configuration names a
 // route.
 var ErrNoRoute = errors.New("no mail route is configured")
@@ -37,7 +43,7 @@ type routes struct {
 func newRoutes(c Config) (routes, error) {
 	r := routes{byDefault: c.DefaultRoute, maildirs: c.MaildirDir != "", names: make(map[string]NamedRoute), domains: make(map[string]Route)}
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("queue: "+format, args...)) }
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	for _, n := range c.Routes {
 		as := Route{scheme: schemeName, path: n.Name}
 		switch _, twice := r.names[n.Name]; {

@@ -77,8 +77,8 @@ func (q *Queue) delayed(m *message, now time.Time) (told []notice) {
 		return nil
 	}
 	for _, n := range m.waiting() {
-		if m.envelope.To[n].Notify.wants(NotifyDelay) {
-			told = append(told, notice{recipient: n, about: NotifyDelay})
+		if wants(m.envelope.To[n].Notify, notifyDelay) {
+			told = append(told, notice{recipient: n, about: notifyDelay})
 		}
 	}
 	m.Warned = len(m.waiting()) > 0
@@ -115,7 +115,7 @@ func (q *Queue) settle(ctx context.Context, m *message, told []notice, now time.
 		batch.Remove(m.entry)
 	}
 	var added []*notification
-	for _, about := range []Notify{NotifyFailure, NotifyDelay, NotifySuccess} {
+	for _, about := range []string{notifyFailure, notifyDelay, notifySuccess} {
 		some := slices.DeleteFunc(slices.Clone(told), func(n notice) bool { return n.about != about })
 		if len(some) == 0 {
 			continue

@@ -37,8 +37,8 @@ type core struct {
 	limits   *limits.Limits
 	record   *audit.Log       // opened by whoever writes to it
 	recorder session.Recorder // to it; a running node counts what passes
-	queue    *queue.Queue
-	nameKey  []byte // session.Config.NameKey
+	queue    *queue.Queue     // opened by who needs it
+	nameKey  []byte           // session.Config.NameKey
 }
 
 // openCore locks and opens the state. What was opened is closed again on an
@@ -68,18 +68,28 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{Budget: limits.NewHashing(cfg.Hashing), Log: log}); err != nil {
 		return nil, err
 	}
-	mail := cfg.Mail
-	mail.Dir, mail.MaildirDir = filepath.Join(cfg.State, "mail"), filepath.Dir(cfg.File)
-	mail.MaxRecipients = cfg.SMTP.MaxRecipients
-	mail.Hostname, mail.Recorder, mail.Log = cfg.Hostname, lateRecorder{c}, log
-	if c.queue, err = queue.Open(ctx, c.db, mail); err != nil {
-		return nil, fmt.Errorf("open the mail queue: %w", err)
-	}
 	return c, nil
 }
 
-// lateRecorder records to the core's record, which is opened after the queue:
-// opening it leaves a record itself, which a command that only looks must not.
+// openQueue opens the mail queue, once: most commands can do without.
+func (c *core) openQueue(ctx context.Context) (*queue.Queue, error) {
+	if c.queue != nil {
+		return c.queue, nil
+	}
+	mail := c.cfg.Mail
+	mail.Dir, mail.MaildirDir = filepath.Join(c.cfg.State, "mail"), filepath.Dir(c.cfg.File)
+	mail.MaxRecipients = c.cfg.SMTP.MaxRecipients
+	mail.Hostname, mail.Recorder, mail.Log = c.cfg.Hostname, lateRecorder{c}, c.log
+	q, err := queue.Open(ctx, mail)
+	if err != nil {
+		return nil, fmt.Errorf("open the mail queue: %w", err)
+	}
+	c.queue = q
+	return q, nil
+}
+
+// lateRecorder records to the core's record, which is opened when there is something
+// to record: opening it leaves a record itself, which a command that only looks must not.
 type lateRecorder struct{ core *core }
 
 func (r lateRecorder) Commit(ctx context.Context, e session.Event) error {
@@ -134,7 +144,7 @@ func (c *core) openKeys(ctx context.Context) (*certs.Source, *certs.HostKeys, er
 // service is the core as commands see it; running is nil without a gateway.
 func (c *core) service(n *node) *admin.Service {
 	s := &admin.Service{
-		Accounts: c.accounts, Limits: c.limits, Queue: c.queue, Recorder: lateRecorder{c},
+		Accounts: c.accounts, Limits: c.limits, OpenQueue: c.openQueue, Recorder: lateRecorder{c},
 		Rules: c.rules(), NameKey: c.nameKey, OpenKeys: c.openKeys,
 	}
 	if n != nil {
@@ -145,6 +155,9 @@ func (c *core) service(n *node) *admin.Service {
 
 func (c *core) close() error {
 	var errs []error
+	if c.queue != nil {
+		errs = append(errs, c.queue.Close())
+	}
 	if c.record != nil {
 		errs = append(errs, c.record.Close())
 	}

@@ -179,7 +179,7 @@ func (s *Spool[T]) admitOne(c *record[T]) error {
 		m.flags = m.flags&inFile | pending // it may have been tried before, in vain
 		s.index.insert(m)
 	case m == nil: // the copy of a removal
-	case m.flags&(gone|leaving|pending) != 0:
+	case m.flags&(gone|leaving) != 0, m.flags&pending != 0 && c.kind == kindRemoved:
 		return session.ErrNotExist
 	case c.kind == kindRemoved:
 		m.flags |= leaving
