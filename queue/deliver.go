@@ -85,10 +85,10 @@ func (q *Queue) hand(ctx context.Context, m message, batch []recipient) (relay.R
 	defer body.Close()
 	out := relay.Message{From: m.from, Size: m.size, Body: body, EightBit: m.eightBit, SMTPUTF8: m.smtputf8 && h.eightBit || !ascii(m.from)}
 	for _, r := range batch {
-		out.To = append(out.To, r.Address)
+		out.To = append(out.To, relay.Recipient{Address: r.Address})
 		out.SMTPUTF8 = out.SMTPUTF8 || !ascii(r.Address)
 	}
-	return q.client.Deliver(ctx, route.endpoint(), out), nil
+	return q.client.Deliver(ctx, relay.Target{Endpoint: route.endpoint()}, out), nil
 }
 
 // conclude records the results of a batch and settles them.
