@@ -302,12 +302,17 @@ func (r *Resolver) ask(ctx context.Context, name string, qtype uint16) (msg *dns
 			}
 			var failed error
 			if msg, failed = r.exchange(ctx, server, name, qtype); failed == nil {
-				return msg, r.trustAD || server.Addr().IsLoopback(), nil
+				return msg, r.trusts(server), nil
 			}
 			err = fmt.Errorf("ask %s: %w", server, failed)
 		}
 	}
 	return nil, false, err
+}
+
+// trusts reports whether the AD bit of a server may be believed.
+func (r *Resolver) trusts(server netip.AddrPort) bool {
+	return r.trustAD || server.Addr().IsLoopback()
 }
 
 func (r *Resolver) exchange(ctx context.Context, server netip.AddrPort, name string, qtype uint16) (*dns.Msg, error) {
