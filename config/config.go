@@ -18,6 +18,7 @@ import (
 	"gateway/ftp"
 	"gateway/limits"
 	"gateway/queue"
+	"gateway/queue/relay/dns"
 	"gateway/session"
 	"gateway/sftp"
 	"gateway/smtp"
@@ -51,9 +52,10 @@ type Config struct {
 	HostKeyOverlap time.Duration
 	SMTP           smtp.Config
 	Mail           queue.Config
+	DNS            dns.Config // for mail exchangers
 	Log            Log
 
-	routeAt []hcl.Range // of Mail.Routes
+	routeBlocks []routeBlock // of Mail.Routes
 
 	// ShutdownGrace is how long transfers may go on after the first signal.
 	ShutdownGrace time.Duration

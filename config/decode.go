@@ -12,6 +12,8 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
+
+	"gateway/session"
 )
 
 // A section is what may stand in the file at one level: settings and blocks.
@@ -163,12 +165,12 @@ func parsed[T any](name, kind string, to *T, parse func(string) (T, error), def,
 }
 
 // secret is a text that must not stand in the file itself.
-func secret(name string, to *string, doc string) setting {
-	s := parsed(name, "file() or env()", to, func(s string) (string, error) {
+func secret(name string, to *session.Secret, doc string) setting {
+	s := parsed(name, "file() or env()", to, func(s string) (session.Secret, error) {
 		if s == "" || strings.ContainsAny(s, "\r\n\x00") {
-			return "", fmt.Errorf("it is empty or has several lines")
+			return session.Secret{}, fmt.Errorf("it is empty or has several lines")
 		}
-		return s, nil
+		return session.NewSecret(s), nil
 	}, "", doc)
 	s.secret = true
 	return s

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"gateway/queue/relay"
+	"gateway/session"
 )
 
 func TestRoutes(t *testing.T) {
@@ -19,7 +20,7 @@ mail {
 route "partner" {
   to      = "smtp://relay.example.com:587"
   domains = ["Example.com", ".example.org"]
-  auth    = "plain"
+  auth    = "password"
   user    = "gw"
   password = env("GATEWAY_TEST_SECRET")
 }
@@ -49,10 +50,10 @@ route "world" {
 		"warn":            {c.Mail.WarnAfter.String(), "2h0m0s"},
 		"to":              {partner.To.String(), "smtp://relay.example.com:587"},
 		"domains":         {strings.Join(partner.Domains, " "), "example.com .example.org"},
-		"password":        {partner.Auth.Password, "hunter2"},
+		"password":        {partner.Auth.Password, session.NewSecret("hunter2")},
 		"tls by auth":     {partner.TLS, relay.Required},
-		"secret":          {modern.Auth.ClientSecret, "hunter2"},
-		"scope":           {modern.Auth.Scope, "send"},
+		"tokens":          {modern.Auth.Tokens != nil, true},
+		"user":            {modern.Auth.User, "gw@example.net"},
 		"mx":              {world.To.String(), "mx"},
 		"tls":             {world.TLS, relay.Required},
 	} {
@@ -67,23 +68,23 @@ func TestRouteMistakes(t *testing.T) {
 	const secret = `password = env("GATEWAY_TEST_SECRET")`
 	block := func(lines ...string) string { return "route \"r\" {\n" + strings.Join(lines, "\n") + "\n}\n" }
 	for want, src := range map[string]string{
-		"small letters":                      "route \"R x\" {\n  to = \"mx\"\n}\n",
-		"\"to\" is required":                 block(),
-		"and not to another route":           block(`to = "other"`),
-		"Write the secret by reference":      block(`to = "smtp://h"`, `auth = "plain"`, `user = "u"`, `password = "hunter2"`),
-		"and not how":                        block(`to = "smtp://h"`, `user = "u"`, secret),
-		"auth needs user":                    block(`to = "smtp://h"`, `auth = "login"`, secret),
-		"takes user and password":            block(`to = "smtp://h"`, `auth = "login"`, `user = "u"`),
-		"xoauth2 takes user":                 block(`to = "smtp://h"`, `auth = "xoauth2"`, `user = "u"`, secret),
-		"A URL such as":                      block(`to = "smtp://h"`, `token_url = "http://h/token"`),
-		"is not a domain such as":            block(`to = "mx"`, `domains = ["a b"]`),
-		"not one of: opportunistic, require": block(`to = "mx"`, `tls = "maybe"`),
-		"there is no route \"other\"":        block(`to = "mx"`) + "mail {\n  route = \"other\"\n}\n",
-		"there are two routes \"r\"":         block(`to = "mx"`) + block(`to = "mx"`),
-		"belongs to two routes":              block(`to = "mx"`, `domains = "x.y"`) + "route \"s\" {\n to = \"mx\"\n domains = \"X.Y\"\n}\n",
-		"neither tls nor auth":               block(`to = "maildir://m"`, `tls = "require"`),
-		"they belong into a route block":     "mail {\n  route = \"smtp://u:p@h\"\n}\n",
-		"or the name of a route":             "mail {\n  route = \"mail.example.com\"\n}\n",
+		"small letters":                        "route \"R x\" {\n  to = \"mx\"\n}\n",
+		"\"to\" is required":                   block(),
+		"and not to another route":             block(`to = "other"`),
+		"Write the secret by reference":        block(`to = "smtp://h"`, `auth = "password"`, `user = "u"`, `password = "hunter2"`),
+		"and not how":                          block(`to = "smtp://h"`, `user = "u"`, secret),
+		"auth needs user":                      block(`to = "smtp://h"`, `auth = "password"`, secret),
+		"takes user and password, and nothing": block(`to = "smtp://h"`, `auth = "password"`, `user = "u"`),
+		"takes no password":                    block(`to = "smtp://h"`, `auth = "xoauth2"`, `user = "u"`, secret),
+		"not of the form https://host/path":    block(`to = "smtp://h"`, `auth = "xoauth2"`, `user = "u"`, `token_url = "http://h/token"`),
+		"is not a domain such as":              block(`to = "mx"`, `domains = ["a b"]`),
+		"not one of: opportunistic, require":   block(`to = "mx"`, `tls = "maybe"`),
+		"there is no route \"other\"":          block(`to = "mx"`) + "mail {\n  route = \"other\"\n}\n",
+		"there are two routes \"r\"":           block(`to = "mx"`) + block(`to = "mx"`),
+		"belongs to two routes":                block(`to = "mx"`, `domains = "x.y"`) + "route \"s\" {\n to = \"mx\"\n domains = \"X.Y\"\n}\n",
+		"neither tls nor auth":                 block(`to = "maildir://m"`, `tls = "require"`),
+		"they belong into a route block":       "mail {\n  route = \"smtp://u:p@h\"\n}\n",
+		"or the name of a route":               "mail {\n  route = \"mail.example.com\"\n}\n",
 	} {
 		_, err := parse(t, minimal+src)
 		if err == nil || !strings.Contains(flat(err.Error()), flat(want)) {

@@ -39,11 +39,12 @@ func (q *Queue) deliver(ctx context.Context, d *delivery) (next int64, err error
 		if err := q.conclude(ctx, m, d, batch, result); err != nil {
 			return 0, err
 		}
-		if s := result.Statuses[len(batch)-1]; awayStatus(s) {
-			unreachable = &s // the rest would only wait for the same
+		last := result.Statuses[len(batch)-1]
+		if result.Down {
+			unreachable = &last // the rest would only wait for the same
 		}
-		if unreachable == nil || ctx.Err() == nil {
-			q.judge(d, unreachable != nil)
+		if !result.Down || ctx.Err() == nil {
+			q.judge(d, result.Down && last.Outcome == relay.Deferred)
 		}
 	}
 	waiting = slices.DeleteFunc(waiting, func(n int) bool { return !m.status.To[n].waiting() })
@@ -51,12 +52,6 @@ func (q *Queue) deliver(ctx context.Context, d *delivery) (next int64, err error
 		return over, nil
 	}
 	return nextOf(m, waiting), nil
-}
-
-// awayStatus reports whether a status says that the host, or the route, is at fault
-// and not the message: there was no reply, or the host closed its door (421).
-func awayStatus(s relay.Status) bool {
-	return s.Outcome == relay.Deferred && (s.Code == 0 || s.Code == 421)
 }
 
 // judge tells the scheduler how the destination is.
@@ -70,8 +65,9 @@ func (q *Queue) judge(d *delivery, away bool) {
 	}
 }
 
+// same is the result of a destination that could not be spoken to.
 func same(s relay.Status, n int) relay.Result {
-	return relay.Result{Statuses: slices.Repeat([]relay.Status{s}, n)}
+	return relay.Result{Down: true, Statuses: slices.Repeat([]relay.Status{s}, n)}
 }
 
 // holdDamaged keeps a message whose content cannot be read, for somebody to look at.
@@ -87,22 +83,20 @@ func (q *Queue) holdDamaged(ctx context.Context, m *message, d *delivery, waitin
 // hand gives the message to where its route leads. The error is a fault of ours
 // that says nothing about the message, or that its content is damaged.
 func (q *Queue) hand(ctx context.Context, m *message, d *delivery, batch []int) (relay.Result, error) {
-	failed := func(outcome relay.Outcome, enhanced, text string) (relay.Result, error) {
-		return same(relay.Status{Outcome: outcome, Enhanced: enhanced, Text: text}, len(batch)), nil
-	}
 	route, err := q.routes.resolve(d.to.route)
 	if err == nil && route.To.IsZero() {
 		err = ErrNoRoute
 	}
 	if err != nil {
-		return failed(relay.Deferred, "4.3.5", err.Error())
+		return same(relay.Status{Enhanced: "4.3.5", Text: err.Error()}, len(batch)), nil
 	}
 	h, err := q.header(m)
 	if err != nil {
 		return relay.Result{}, err
 	}
 	if h.received > maxReceived {
-		return failed(relay.Failed, "5.4.6", fmt.Sprintf("mail loop: more than %d Received fields", maxReceived))
+		s := relay.Status{Outcome: relay.Failed, Enhanced: "5.4.6", Text: fmt.Sprintf("mail loop: more than %d Received fields", maxReceived)}
+		return relay.Result{Statuses: slices.Repeat([]relay.Status{s}, len(batch))}, nil
 	}
 	if route.To.maildir() {
 		return q.handMaildir(ctx, route.To, m, batch), nil

@@ -24,6 +24,7 @@ func (q *Queue) handMaildir(ctx context.Context, route Route, m *message, batch 
 			fault = q.storeFor(ctx, route.path, m, number)
 		}
 		if fault != nil {
+			result.Down = true
 			result.Statuses[i] = relay.Status{Enhanced: "4.2.0", Text: "maildir: " + withoutPath(fault)}
 			continue
 		}

@@ -26,7 +26,8 @@ type notice struct {
 	recipient int
 	about     string // the word of NOTIFY
 	status    relay.Status
-	final     bool // delivered to a mailbox, and not only handed on
+	remote    string // name of the host that it came from
+	final     bool   // delivered to a mailbox, and not only handed on
 }
 
 // noticeOf is what the sender is told about a recipient after an attempt, if anything.
@@ -246,8 +247,10 @@ func (r *report) recipient(n notice) {
 	r.line("Status: %s", statusOf(n, p))
 	diagnostic := "x-gateway"
 	if n.status.Code != 0 {
-		r.line("Remote-MTA: dns; %s", p.RemoteHost)
 		diagnostic = "smtp"
+	}
+	if n.status.Code != 0 && n.remote != "" {
+		r.line("Remote-MTA: dns; %s", n.remote)
 	}
 	if p.Reply != "" {
 		r.line("Diagnostic-Code: %s; %s", diagnostic, p.Reply)

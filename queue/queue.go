@@ -2,7 +2,6 @@ package queue
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -56,11 +55,9 @@ type Config struct {
 	// context. Zero means 10s.
 	Grace time.Duration
 
-	// TLS is the base for connections to smart hosts: roots and versions. Nil means
-	// the roots of the system.
-	TLS *tls.Config
-	// Timeouts of the steps of SMTP; zero means those of RFC 5321.
-	Timeouts relay.Timeouts
+	// Client hands mail to other hosts; its Hostname is set here. Nil means one without
+	// mail exchangers, with the roots of the system and the times of RFC 5321.
+	Client *relay.Client
 	// Log may be nil for slog.Default.
 	Log *slog.Logger
 }
@@ -175,7 +172,10 @@ func Open(ctx context.Context, cfg Config) (*Queue, error) {
 		return nil, err
 	}
 	q := &Queue{cfg: cfg.withDefaults(), now: time.Now, wake: make(chan struct{}, 1)}
-	q.client = &relay.Client{Hostname: q.cfg.Hostname, TLS: cfg.TLS, Timeouts: cfg.Timeouts}
+	if q.client = cfg.Client; q.client == nil {
+		q.client = &relay.Client{}
+	}
+	q.client.Hostname = q.cfg.Hostname
 	q.schedule = scheduler{perDestination: q.cfg.PerDestination, all: make(map[destinationKey]*destination)}
 	var err error
 	if q.routes, err = newRoutes(q.cfg); err != nil {
@@ -222,7 +222,7 @@ func (q *Queue) enterAll(ctx context.Context) error {
 const pageSize = 1000
 
 // Close ends the queue, after Run. What comes later is session.ErrClosed.
-func (q *Queue) Close() error { return q.spool.Close() }
+func (q *Queue) Close() error { return errors.Join(q.client.Close(), q.spool.Close()) }
 
 // enter makes the scheduler know deliveries.
 func (q *Queue) enter(first *delivery) {

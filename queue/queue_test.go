@@ -116,6 +116,43 @@ func (f *fixture) wait(t *testing.T, n int) []session.Event {
 	return f.record.all()
 }
 
+// waitIdle waits until nothing is due and nothing under way.
+func (f *fixture) waitIdle(t *testing.T) {
+	t.Helper()
+	for {
+		f.mu.Lock()
+		now := micros(f.clock)
+		f.mu.Unlock()
+		f.Queue.mu.Lock()
+		at, ok := f.schedule.nextDue()
+		idle := len(f.schedule.ready) == 0 && (!ok || at > now)
+		for _, d := range f.schedule.all {
+			idle = idle && d.running == 0
+		}
+		f.Queue.mu.Unlock()
+		if idle {
+			return
+		}
+		select {
+		case <-f.settled:
+		case <-time.After(patience):
+			t.Fatalf("still busy: %+v", f.list(t))
+		}
+	}
+}
+
+// next is when the next attempt is due.
+func (f *fixture) next(t *testing.T) time.Time {
+	t.Helper()
+	f.Queue.mu.Lock()
+	defer f.Queue.mu.Unlock()
+	at, ok := f.schedule.nextDue()
+	if !ok {
+		t.Fatal("nothing is due")
+	}
+	return fromMicros(at)
+}
+
 // list is what is in the queue.
 func (f *fixture) list(t *testing.T) (list []Item) {
 	t.Helper()

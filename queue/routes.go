@@ -17,7 +17,7 @@ type NamedRoute struct {
 	// .example.org for everything below it.
 	Domains []string
 	// TLS is what is asked of the connection; Auth how to log in, zero for not at all.
-	// Both are for smtp, smtps, lmtp and mx.
+	// A maildir has neither.
 	TLS  relay.TLSPolicy
 	Auth relay.Auth
 }
@@ -53,7 +53,7 @@ func newRoutes(c Config) (routes, error) {
 			bad("there are two routes %q", n.Name)
 		case n.To.IsZero() || n.To.IsName():
 			bad("route %q leads nowhere", n.Name)
-		case n.To.maildir() && (n.Auth != relay.Auth{} || n.TLS != relay.Opportunistic):
+		case n.To.maildir() && (!n.Auth.IsZero() || n.TLS != relay.Opportunistic):
 			bad("route %q: nothing is connected to for a maildir, so it has neither tls nor auth", n.Name)
 		}
 		r.names[n.Name] = n

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"gateway/queue/relay"
@@ -29,8 +31,8 @@ func (q *Queue) conclude(ctx context.Context, m *message, d *delivery, batch []i
 		p.Attempts++
 		p.Attempted, p.Reply, p.RemoteHost = micros(now), s.String(), result.RemoteHost
 		q.judgeRecipient(m, p, s, now)
-		if about, wanted := m.noticeOf(n, result.DSN); wanted {
-			told = append(told, notice{recipient: n, about: about, status: s, final: d.to.route.local()})
+		if about, wanted := m.noticeOf(n, s.DSN); wanted {
+			told = append(told, notice{recipient: n, about: about, status: s, remote: result.RemoteName, final: d.to.route.local()})
 		}
 	}
 	told = append(told, q.delayed(m, now)...)
@@ -78,11 +80,22 @@ func (q *Queue) delayed(m *message, now time.Time) (told []notice) {
 	}
 	for _, n := range m.waiting() {
 		if wants(m.envelope.To[n].Notify, notifyDelay) {
-			told = append(told, notice{recipient: n, about: notifyDelay})
+			told = append(told, notice{recipient: n, about: notifyDelay, status: statusIn(m.status.To[n].Reply)})
 		}
 	}
 	m.Warned = len(m.waiting()) > 0
 	return told
+}
+
+// statusIn is the code and the enhanced code that a reply was kept with.
+func statusIn(reply string) (s relay.Status) {
+	code, rest, _ := strings.Cut(reply, " ")
+	enhanced, _, _ := strings.Cut(rest, " ")
+	n, err := strconv.Atoi(code)
+	if err != nil || len(code) != 3 || strings.Count(enhanced, ".") != 2 {
+		return s
+	}
+	return relay.Status{Code: n, Enhanced: enhanced}
 }
 
 // settleUntilDone writes until that succeeds: what was delivered must not be

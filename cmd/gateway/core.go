@@ -71,23 +71,6 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	return c, nil
 }
 
-// openQueue opens the mail queue, once: most commands can do without.
-func (c *core) openQueue(ctx context.Context) (*queue.Queue, error) {
-	if c.queue != nil {
-		return c.queue, nil
-	}
-	mail := c.cfg.Mail
-	mail.Dir, mail.MaildirDir = filepath.Join(c.cfg.State, "mail"), filepath.Dir(c.cfg.File)
-	mail.MaxRecipients = c.cfg.SMTP.MaxRecipients
-	mail.Hostname, mail.Recorder, mail.Log = c.cfg.Hostname, lateRecorder{c}, c.log
-	q, err := queue.Open(ctx, mail)
-	if err != nil {
-		return nil, fmt.Errorf("open the mail queue: %w", err)
-	}
-	c.queue = q
-	return q, nil
-}
-
 // lateRecorder records to the core's record, which is opened when there is something
 // to record: opening it leaves a record itself, which a command that only looks must not.
 type lateRecorder struct{ core *core }
