@@ -70,6 +70,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 	for _, step := range []func() error{
 		func() (err error) { n.certs, n.hostKeys, err = n.openKeys(ctx); return err },
 		func() error { return n.openGate(ctx) },
+		func() error { _, err := n.openQueue(ctx); return err },
 		n.listen,
 	} {
 		if err := step(); err != nil {

@@ -13,15 +13,12 @@ func encode(tb testing.TB, content string, fold, byByte bool) string {
 	tb.Helper()
 	var out bytes.Buffer
 	bw := bufio.NewWriter(&out)
-	w := newContentWriter(bw, fold)
+	w := contentWriter{w: bw, fold: fold}
 	var r io.Reader = strings.NewReader(content)
 	if byByte {
 		r = iotest.OneByteReader(r)
 	}
-	if _, err := io.Copy(w, r); err != nil {
-		tb.Fatal(err)
-	}
-	if err := w.finish(); err != nil {
+	if err := w.copy(r, make([]byte, contentBuffer)); err != nil {
 		tb.Fatal(err)
 	}
 	if err := bw.Flush(); err != nil {
@@ -87,6 +84,9 @@ func FuzzContent(f *testing.F) {
 				t.Fatalf("line of %d bytes", len(line))
 			}
 		}
+		if again := encode(t, content, true, true); again != out {
+			t.Fatalf("got %q by bytes, %q at once", again, out)
+		}
 		unfolded := encode(t, content, false, true)
 		if again := encode(t, content, false, false); again != unfolded {
 			t.Fatalf("got %q by bytes, %q at once", unfolded, again)
@@ -112,7 +112,7 @@ func FuzzReply(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		r, err := readReply(bufio.NewReaderSize(strings.NewReader(text), maxReplyLine+1))
+		r, err := readReply(bufio.NewReaderSize(strings.NewReader(text), readBuffer), nil)
 		if err != nil {
 			return
 		}
