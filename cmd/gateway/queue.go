@@ -14,6 +14,7 @@ import (
 
 	"gateway/admin"
 	"gateway/queue"
+	"gateway/queue/spool"
 )
 
 func (c *cli) queueCommand() *cobra.Command {
@@ -223,6 +224,7 @@ func (c *cli) queueChangeCommand(name, method, short, done string) *cobra.Comman
 	cmd := &cobra.Command{
 		Use: name + " [ID]...", Short: short,
 		Example: fmt.Sprintf("  gateway queue %s 01kax4v7m0e8s2dq\n  gateway queue %[1]s --domain example.com", name),
+		Args: messageIDs,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			f := filter.read()
 			switch {
@@ -300,4 +302,14 @@ func (c *cli) changeChosen(ctx context.Context, method, done string, f queue.Fil
 			fmt.Fprintf(w, "%d messages %s\n", total.Changed, done)
 		}
 	})
+}
+
+// messageIDs takes any number of what looks like the ID of a message.
+func messageIDs(cmd *cobra.Command, ids []string) error {
+	for _, id := range ids {
+		if _, ok := spool.ParseID(id); !ok {
+			return usage("%s: %q is no ID of a message; 'gateway queue list' shows them", cmd.CommandPath(), id)
+		}
+	}
+	return nil
 }
