@@ -2,7 +2,7 @@ package sftp
 
 import (
 	"encoding/binary"
-	"io/fs"
+	"errors"
 	"strings"
 
 	"gateway/session"
@@ -66,25 +66,27 @@ func (f *files) fsync(r *request) error {
 	return open.sync()
 }
 
-// lsetstat is SETSTAT without following a link; attributes of a link itself
-// cannot be changed.
+// lsetstat is SETSTAT without following a link. A size makes no sense then, of
+// whatever it is (PROTOCOL, section 4.9).
 func (f *files) lsetstat(r *request) error {
 	attr, err := r.attrs.change()
-	if err != nil {
-		return err
-	}
-	if f.enrols(r.path) {
-		return f.enrolSetAttr(attr)
-	}
-	info, err := f.view().Lstat(f.ctx, r.path)
 	switch {
 	case err != nil:
 		return err
-	case info.Mode&fs.ModeSymlink != 0:
-		return session.ErrUnsupported
+	case attr.Size != nil:
+		return errMalformed
+	case f.enrols(r.path):
+		return f.enrolSetAttr(attr)
 	}
-	return f.view().SetAttr(f.ctx, r.path, attr)
+	err = f.view().LsetAttr(f.ctx, r.path, attr)
+	if errors.Is(err, session.ErrUnsupported) {
+		return errLinkMode
+	}
+	return err
 }
+
+// errLinkMode is a link that was to get permissions, of which links have none.
+var errLinkMode = status{codeFailure, "A link has no permissions"}
 
 const (
 	// spaceUnit is the unit in which statvfs counts.

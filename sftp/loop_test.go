@@ -16,13 +16,16 @@ import (
 
 	"gateway/session"
 	"gateway/session/sessiontest"
+	"gateway/storage"
+	disk "gateway/storage/local"
 	"gateway/transfer"
 )
 
 // talk is a subsystem without a network.
 type talk struct {
 	core    *sessiontest.Core
-	fs      *fakeFS
+	fs      *fakeFS // nil on disk
+	dir     string  // where the tree lies
 	session *session.Session
 	tree    *transfer.Files
 	pool    *buffers
@@ -32,13 +35,33 @@ type talk struct {
 
 func newTalk(t testing.TB) *talk {
 	t.Helper()
+	fs := newFakeFS(t)
+	k := newTalkOn(t, fs, fs.dir)
+	k.fs = fs
+	return k
+}
+
+// newTalkOn is a subsystem with the tree given, which lies in dir.
+func newTalkOn(t testing.TB, tree storage.FS, dir string) *talk {
+	t.Helper()
 	core := sessiontest.New(t, nil)
 	s, err := core.Connect(t, session.SFTP, session.SSH).Offer(t.Context(), session.Password("alice", "right"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	fs := newFakeFS(t)
-	return &talk{core: core, fs: fs, session: s, tree: transfer.New(s, fs, transfer.Limits{OpenFiles: 4}), pool: newBuffers()}
+	return &talk{core: core, dir: dir, session: s, tree: transfer.New(s, tree, transfer.Limits{OpenFiles: 4}), pool: newBuffers()}
+}
+
+// newTalkOnDisk is a subsystem with a folder of the system.
+func newTalkOnDisk(t testing.TB) *talk {
+	t.Helper()
+	trees := disk.Tree{Base: t.TempDir()}
+	tree, err := trees.Open("alice", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tree.Close() })
+	return newTalkOn(t, tree, filepath.Join(trees.Base, "alice"))
 }
 
 // say sends packets after SSH_FXP_INIT and the end of the channel, and returns
@@ -94,7 +117,7 @@ func codes(answers [][]byte) string {
 
 func (k *talk) put(t testing.TB, name, content string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(k.fs.dir, name), []byte(content), 0o640); err != nil {
+	if err := os.WriteFile(filepath.Join(k.dir, name), []byte(content), 0o640); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -175,7 +198,7 @@ func TestRefusedRequests(t *testing.T) {
 	t.Parallel()
 	k := newTalk(t)
 	k.put(t, "f", "content")
-	if err := os.Mkdir(filepath.Join(k.fs.dir, "d"), 0o750); err != nil {
+	if err := os.Mkdir(filepath.Join(k.dir, "d"), 0o750); err != nil {
 		t.Fatal(err)
 	}
 	read, write := send(3, 1, "f", 1, 0), send(3, 1, "g", 0x1a, 0)
@@ -273,7 +296,7 @@ func TestCutAtEveryPacket(t *testing.T) {
 	for n := range len(upload) + 1 {
 		k := newTalk(t)
 		k.say(t, upload[:n]...)
-		_, err := os.Stat(filepath.Join(k.fs.dir, "up"))
+		_, err := os.Stat(filepath.Join(k.dir, "up"))
 		if seen, want := err == nil, n == len(upload); seen != want {
 			t.Errorf("after %d packets: seen %v, want %v", n, seen, want)
 		}
@@ -298,7 +321,7 @@ func TestExtensions(t *testing.T) {
 	t.Parallel()
 	k := newTalk(t)
 	k.put(t, "f", "content")
-	if err := os.Symlink("f", filepath.Join(k.fs.dir, "l")); err != nil {
+	if err := os.Symlink("f", filepath.Join(k.dir, "l")); err != nil {
 		t.Fatal(err)
 	}
 	ext := func(fields ...any) []byte { return send(200, append([]any{1}, fields...)...) }
@@ -307,7 +330,7 @@ func TestExtensions(t *testing.T) {
 		ext("fsync@openssh.com", nth(1)), ext("fsync@openssh.com", nth(9)), ext("lsetstat@openssh.com", "f", 4, 0o600), ext("lsetstat@openssh.com", "l", 4, 0o600),
 		ext("hardlink@openssh.com", "f", "f2"), send(18, 1, "f", "f2"), ext("posix-rename@openssh.com", "f2", "f3"),
 	)
-	if got, want := codes(answers), "type 201 type 201 type 102 type 201 4 0 4 0 8 0 4 0"; got != want {
+	if got, want := codes(answers), "type 201 type 201 type 102 type 201 4 0 4 0 4 0 4 0"; got != want {
 		t.Fatalf("answered %s, want %s", got, want)
 	}
 	var limits [4]uint64
@@ -341,7 +364,7 @@ func TestOrderOfSymlink(t *testing.T) {
 		if got := codes(k.say(t, send(20, 1, first, second))); got != "0" {
 			t.Errorf("answered %s", got)
 		}
-		if got, err := os.Readlink(filepath.Join(k.fs.dir, "link")); err != nil || got != "target" {
+		if got, err := os.Readlink(filepath.Join(k.dir, "link")); err != nil || got != "target" {
 			t.Errorf("WinSCP %v: link to %q, %v", winscp, got, err)
 		}
 	}
@@ -399,7 +422,7 @@ func TestLongName(t *testing.T) {
 	t.Parallel()
 	k := newTalk(t)
 	k.put(t, "f", "content")
-	if err := os.Chmod(filepath.Join(k.fs.dir, "f"), 0o754); err != nil {
+	if err := os.Chmod(filepath.Join(k.dir, "f"), 0o754); err != nil {
 		t.Fatal(err)
 	}
 	a := k.say(t, send(11, 1, "/"), send(12, 1, nth(1)))[1]
@@ -415,7 +438,7 @@ func TestAppendAfterTruncate(t *testing.T) {
 	k.put(t, "log", "0123456789")
 	got := codes(k.say(t, send(3, 1, "log", openWrite|openAppend, 0), send(6, 1, nth(1), int64(0), "x"), send(10, 1, nth(1), 1, int64(3)),
 		send(6, 1, nth(1), int64(99), "y"), send(4, 1, nth(1))))
-	content, err := os.ReadFile(filepath.Join(k.fs.dir, "log"))
+	content, err := os.ReadFile(filepath.Join(k.dir, "log"))
 	if got != "type 102 0 0 0 0" || err != nil || string(content) != "012y" {
 		t.Errorf("answered %s, stored %q, %v", got, content, err)
 	}
