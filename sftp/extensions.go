@@ -55,13 +55,20 @@ func (f *files) posixRename(r *request) error {
 	return f.move(r, true)
 }
 
-func (f *files) hardlink(r *request) error { return f.view().Link(f.ctx, r.path, r.target) }
+// hardlink gives a file a second name. That a folder cannot have one is EPERM.
+func (f *files) hardlink(r *request) error {
+	err := f.view().Link(f.ctx, r.path, r.target)
+	if errors.Is(err, session.ErrIsDirectory) {
+		return session.ErrDenied
+	}
+	return err
+}
 
 // fsync puts what was written on stable storage, still unseen.
 func (f *files) fsync(r *request) error {
 	open, err := f.file(r)
 	if err != nil {
-		return err
+		return errNoHandle
 	}
 	return open.sync()
 }
@@ -142,7 +149,7 @@ func (f *files) expandPath(r *request) error {
 	if rest, ok := strings.CutPrefix(name, "~"); ok {
 		user, rest, _ := strings.Cut(rest, "/")
 		if !f.own(user) {
-			return errNobody
+			return errNobodysPath
 		}
 		name = "/" + rest
 	}
@@ -158,8 +165,12 @@ func (f *files) homeDirectory(r *request) error {
 	return nil
 }
 
-// errNobody is the home of somebody else, of whom nothing is told.
-var errNobody = status{codeFailure, "No such user"}
+// errNobody is the home of somebody else, of whom nothing is told; errNobodysPath is
+// a path there, with the code that OpenSSH has for it.
+var (
+	errNobody      = status{codeFailure, "No such user"}
+	errNobodysPath = status{codeNoSuchFile, "No such user"}
+)
 
 func (f *files) own(user string) bool { return user == "" || user == f.session.Identity().User }
 
