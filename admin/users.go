@@ -86,6 +86,13 @@ func (s *Service) end(user string) {
 	}
 }
 
+// redecide ends the sessions that a change leaves less than they have.
+func (s *Service) redecide(ctx context.Context) {
+	if s.Gate != nil {
+		s.Gate.Redecide(context.WithoutCancel(ctx))
+	}
+}
+
 func checkRoute(route string) error {
 	if route == "" {
 		return nil
@@ -136,6 +143,7 @@ func (s *Service) userSet(ctx context.Context, in UserUpdate) (User, error) {
 		}
 	}
 	return s.change(ctx, verbSet, "user "+in.Name, func() (auth.Change, error) {
+		defer s.redecide(ctx)
 		return s.Accounts.Set(ctx, in.Name, auth.Update{Groups: in.Groups, Route: in.Route, AllowanceUpdate: in.AllowanceUpdate})
 	})
 }

@@ -122,7 +122,8 @@ func NewGate(cfg Config) *Gate {
 }
 
 // SetPolicy puts p in force for the connections that come from now on. A
-// connection keeps the policy that it began with.
+// connection keeps the policy that it began with; Redecide ends the sessions that p
+// would not let in.
 func (g *Gate) SetPolicy(p Policy) { g.policy.Store(&p) }
 
 // Policy returns the policy in force.

@@ -14,6 +14,7 @@ type Session struct {
 	identity Identity  // set before the session is granted, then constant
 	data     DataRules // likewise
 	method   Method    // of the first proof, likewise
+	login    Request   // what the login was decided by, likewise
 	channel  Channel   // its kind only: the rest is in the login's record
 	began    time.Time
 	leave    func()

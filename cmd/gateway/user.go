@@ -74,7 +74,7 @@ func (c *cli) userSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set NAME", Short: "Change an account's groups, mail route, or what it may do with files",
 		Long: `Change an account's groups, mail route, or what it may do with files. It holds
-from the account's next login on; 'gateway sessions kill' ends one that goes on.`,
+from the account's next login on. Sessions end if they lose a permission by it.`,
 		Example: `  gateway user set alice --group users --group mail
   gateway user set alice --route smtp://mail.example.com
   gateway user set alice --permit /=list,read --permit /in=drop
