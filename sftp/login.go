@@ -96,7 +96,7 @@ func (l *login) run(ctx context.Context) (transport, error) {
 	if err != nil {
 		err = l.cause(err)
 		if s := l.strange; s.keys > 0 {
-			l.attempt.Unproven(context.WithoutCancel(ctx), s.user, session.MethodPublicKey,
+			l.attempt.Unproven(context.WithoutCancel(ctx), s.user, session.MethodPublicKey, session.UnknownKey,
 				fmt.Sprintf("none of %d keys is one of the account; the last was %s", s.keys, s.key))
 		}
 		return transport{}, err
@@ -286,7 +286,7 @@ func (l *login) cause(err error) error {
 		return l.final
 	case l.before != nil && l.known != "" && forged(err):
 		l.strange = strange{}
-		l.attempt.Unproven(context.WithoutCancel(l.ctx), l.known, session.MethodPublicKey, errForged.Error())
+		l.attempt.Unproven(context.WithoutCancel(l.ctx), l.known, session.MethodPublicKey, session.WrongProof, errForged.Error())
 		return errForged
 	case errors.Is(l.ctx.Err(), context.DeadlineExceeded):
 		return session.ErrGrace
