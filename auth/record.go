@@ -46,7 +46,7 @@ type record struct {
 	// whenever it is set, even to the same.
 	password int64
 	hash     hashes.Hash
-	totp     []byte // the secret of its one-time codes, nil if there is none
+	totp     []byte // the secret of its one-time codes, sealed; nil if there is none
 	// unreadable is why the stored hash cannot be used.
 	unreadable error
 }
