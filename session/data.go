@@ -58,6 +58,9 @@ type DataRules struct {
 	// EnrolKeys lets a session that a password opened bring keys for its own account
 	// (SFTP).
 	EnrolKeys bool
+	// EnrolOffered takes keys of which such a session's client only said that it has
+	// them, until they have logged in from the same place (SFTP).
+	EnrolOffered bool
 }
 
 // Resumption is what data connections must show on a listener that asks for

@@ -52,6 +52,12 @@ func (s *Session) MayEnrol() bool {
 	return s.data.EnrolKeys && s.method.Factor() == FactorPassword
 }
 
+// MayEnrolOffered reports whether the keys that the client offered before its
+// password may become the account's: a rule grants it.
+func (s *Session) MayEnrolOffered() bool {
+	return s.data.EnrolOffered && s.method.Factor() == FactorPassword
+}
+
 // Peer returns where they are.
 func (s *Session) Peer() Peer { return s.attempt.peer }
 

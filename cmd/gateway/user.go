@@ -268,7 +268,7 @@ all others are refused by name.`,
 	list := &cobra.Command{
 		Use: "list NAME", Short: "List an account's keys",
 		Long: `List an account's keys. One that is pending was brought by the account itself (see
-docs/policy.md, enrol-keys), and has not logged in yet.`,
+docs/policy.md, enrol-keys and enrol-offered), and has not logged in yet.`,
 		Example: "  gateway user key list alice", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user, err := ask[admin.User](cmd.Context(), c, "user.show", admin.Name{Name: args[0]})
