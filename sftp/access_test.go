@@ -100,14 +100,18 @@ func TestDropBox(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"replace": store(c, "/in/a", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, "x"),
-		"change":  store(c, "/in/a", os.O_WRONLY, "x"),
-		"append":  store(c, "/in/a", os.O_WRONLY|os.O_APPEND, "x"),
 		"rename":  c.Rename("/in/a", "/in/b"),
 		"over":    c.PosixRename("/in/a", "/in/b"),
 		"remove":  c.Remove("/in/a"),
 		"cut":     c.Truncate("/in/a", 0),
 	} {
 		wantCode(t, what, err, codePermissionDenied, "")
+	}
+	// Who makes nothing does not learn which names there are.
+	for _, name := range []string{"/in/a", "/in/none"} {
+		wantCode(t, "change "+name, store(c, name, os.O_WRONLY, "x"), codeNoSuchFile, "")
+		wantCode(t, "append to "+name, store(c, name, os.O_WRONLY|os.O_APPEND, "x"), codeNoSuchFile, "")
+		wantCode(t, "remove "+name, c.Remove(name), codePermissionDenied, "")
 	}
 	_, err = c.Open("/in/a")
 	wantCode(t, "read", err, codePermissionDenied, "")
