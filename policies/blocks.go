@@ -190,7 +190,7 @@ func (d *decoder) require(b *hclsyntax.Block) {
 		s.name = b.Labels[0]
 	}
 	before := len(d.diags)
-	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, "reply"), func(a *hclsyntax.Attribute) {
+	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, "reply"), func(a *hclsyntax.Attribute) {
 		switch a.Name {
 		case attrSSHProfile:
 			s.ssh.Demanded = d.sshProfile(a, session.SSHModern, session.SSHCompatible)
@@ -198,6 +198,8 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			s.data.Demanded = d.resumption(a)
 		case attrFactors:
 			d.factors(s, a)
+		case attrJournal:
+			d.journal(s, a)
 		case "reply":
 			s.reply = d.reply(a)
 		default:

@@ -14,15 +14,15 @@ import (
 func (f *files) stat(r *request) error  { return f.look(r, f.view().Stat) }
 func (f *files) lstat(r *request) error { return f.look(r, f.view().Lstat) }
 
-// look describes what a name shows, or else the file that is being written to it
-// here: sshfs looks at what it has just created before it goes on.
+// look describes what a name shows, or will show: sshfs looks at what it writes by its
+// name, before it goes on and sometimes before it has closed the file.
 func (f *files) look(r *request, at func(context.Context, string) (storage.Info, error)) error {
 	if f.enrols(r.path) {
 		return f.describe(f.enrolInfo())
 	}
 	info, err := at(f.ctx, r.path)
-	if errors.Is(err, session.ErrNotExist) {
-		if u := f.writing(r.path); u != nil {
+	if err == nil || errors.Is(err, session.ErrNotExist) {
+		if _, u := f.writing(r.path); u != nil {
 			info, err = u.stat()
 		}
 	}
@@ -40,31 +40,34 @@ func (f *files) setstat(r *request) error {
 	err = f.view().SetAttr(f.ctx, r.path, attr)
 	switch {
 	case err == nil:
+		if _, u := f.writing(r.path); u != nil { // what will take the file's place
+			return u.setAttr(attr)
+		}
 	case f.enrolsAt(r.path, enrolFolder) && (errors.Is(err, session.ErrNotExist) || errors.Is(err, session.ErrDenied)):
 		// ssh-copy-id gives up if it cannot protect the folder. None is needed: the
 		// account may not even be allowed to make one.
 		return nil
 	case errors.Is(err, session.ErrNotExist):
-		if u := f.writing(r.path); u != nil {
+		if _, u := f.writing(r.path); u != nil {
 			return u.setAttr(attr)
 		}
 	}
 	return err
 }
 
-// writing finds the file that is being written to a name by this subsystem; nobody
-// else may see it yet.
-func (f *files) writing(name string) *upload {
+// writing finds the file that is being written to a name by this subsystem, and its
+// handle; nobody else may see it yet.
+func (f *files) writing(name string) (uint64, *upload) {
 	clean, err := transfer.Resolve("/", name)
 	if err != nil {
-		return nil
+		return 0, nil
 	}
-	for _, h := range f.handles.open {
+	for number, h := range f.handles.open {
 		if u, ok := h.(*upload); ok && u.path == clean {
-			return u
+			return number, u
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 func (f *files) remove(r *request) error { return f.view().Remove(f.ctx, r.path) }
@@ -80,6 +83,12 @@ func (f *files) rename(r *request) error { return f.move(r, false) }
 func (f *files) move(r *request, replace bool) error {
 	if f.enrols(r.target) {
 		return errKeysName
+	}
+	// sshfs closes a file without waiting for it, and may rename it before.
+	if number, u := f.writing(r.path); u != nil {
+		if err := f.show(number, u); err != nil {
+			return err
+		}
 	}
 	return f.view().Rename(f.ctx, r.path, r.target, replace)
 }
