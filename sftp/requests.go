@@ -14,14 +14,14 @@ import (
 func (f *files) stat(r *request) error  { return f.look(r, f.view().Stat) }
 func (f *files) lstat(r *request) error { return f.look(r, f.view().Lstat) }
 
-// look describes what a name shows, or will show: sshfs looks at what it writes by its
-// name, before it goes on and sometimes before it has closed the file.
+// look describes what a name shows, or else the file that is being written to it
+// here: sshfs looks at what it has just created before it goes on.
 func (f *files) look(r *request, at func(context.Context, string) (storage.Info, error)) error {
 	if f.enrols(r.path) {
 		return f.describe(f.enrolInfo())
 	}
 	info, err := at(f.ctx, r.path)
-	if err == nil || errors.Is(err, session.ErrNotExist) {
+	if errors.Is(err, session.ErrNotExist) {
 		if _, u := f.writing(r.path); u != nil {
 			info, err = u.stat()
 		}
@@ -40,9 +40,6 @@ func (f *files) setstat(r *request) error {
 	err = f.view().SetAttr(f.ctx, r.path, attr)
 	switch {
 	case err == nil:
-		if _, u := f.writing(r.path); u != nil { // what will take the file's place
-			return u.setAttr(attr)
-		}
 	case f.enrolsAt(r.path, enrolFolder) && (errors.Is(err, session.ErrNotExist) || errors.Is(err, session.ErrDenied)):
 		// ssh-copy-id gives up if it cannot protect the folder. None is needed: the
 		// account may not even be allowed to make one.
@@ -84,11 +81,17 @@ func (f *files) move(r *request, replace bool) error {
 	if f.enrols(r.target) {
 		return errKeysName
 	}
-	// sshfs closes a file without waiting for it, and may rename it before.
-	if number, u := f.writing(r.path); u != nil {
-		if err := f.show(number, u); err != nil {
-			return err
-		}
+	err := f.view().Rename(f.ctx, r.path, r.target, replace)
+	if !errors.Is(err, session.ErrNotExist) {
+		return err
+	}
+	// sshfs does not wait for the close of what it has written, and may rename it before.
+	number, u := f.writing(r.path)
+	if u == nil {
+		return err
+	}
+	if err := f.show(number, u); err != nil {
+		return err
 	}
 	return f.view().Rename(f.ctx, r.path, r.target, replace)
 }
