@@ -34,6 +34,9 @@ type Config struct {
 	// Budget bounds the hashing of logins. Nil means one hash at a time, with all
 	// others waiting.
 	Budget Budget
+	// Sealer keeps the secrets of one-time codes. Without it none can be made, and no
+	// code is right.
+	Sealer *store.Sealer
 	// Log gets what an operator should look at. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -75,6 +78,9 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Accounts, error) {
 		cfg.Log = slog.Default()
 	}
 	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy()}
+	if err := a.sealBareTOTP(ctx); err != nil {
+		return nil, fmt.Errorf("open accounts: %w", err)
+	}
 	if err := a.refreshAll(ctx, true); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}

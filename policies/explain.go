@@ -41,6 +41,9 @@ type Explanation struct {
 	SSHProfile map[string]string `json:"ssh_profile,omitempty"`
 	// EnrolKeys says that an SFTP session that a password opened may bring keys.
 	EnrolKeys bool `json:"enrol_keys,omitempty"`
+	// EnrolOffered says that keys which such a session's client offered become the
+	// account's.
+	EnrolOffered bool `json:"enrol_offered,omitempty"`
 	// Statements are all allows, requires and exempts in the order of the file.
 	Statements []Finding `json:"statements"`
 	// AllowedIf are the smallest changes of the request that would be allowed:
@@ -87,7 +90,8 @@ func (p *Policy) Explain(r session.Request) Explanation {
 		if r.Protocol == session.SFTP {
 			r.Phase = session.PhaseConnect
 			e.SSHProfile = sshFinding(p.Decide(r).SSH)
-			e.EnrolKeys = verdict.Data.EnrolKeys && r.Method.Factor() == session.FactorPassword
+			byPassword := r.Method.Factor() == session.FactorPassword
+			e.EnrolKeys, e.EnrolOffered = byPassword && verdict.Data.EnrolKeys, byPassword && verdict.Data.EnrolOffered
 			r.Phase = e.Request.Phase
 		}
 	case verdict.Insecure:
@@ -213,6 +217,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	}
 	if e.EnrolKeys {
 		b.WriteString("keys     may be put as .ssh/authorized_keys\n")
+	}
+	if e.EnrolOffered {
+		b.WriteString("keys     that the client offers before are enrolled\n")
 	}
 	fmt.Fprintf(&b, "policy   %s\n\n", e.Policy)
 	for _, f := range e.Statements {

@@ -267,6 +267,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 		return nil, a.deny(ctx, began, verified, crossed, again, nil)
 	}
 	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
+	s.login = verified.request
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
 	e.Session = s.id
 	e.Exposed = crossed == CredentialPlaintext

@@ -67,7 +67,9 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	if c.limits, err = limits.New(bounds); err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
-	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{Budget: limits.NewHashing(cfg.Hashing), Log: log}); err != nil {
+	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{
+		Budget: limits.NewHashing(cfg.Hashing), Sealer: store.NewSealer(filepath.Join(cfg.State, "keys", "secrets.key")), Log: log,
+	}); err != nil {
 		return nil, err
 	}
 	if c.dkim, err = dkim.Open(filepath.Join(cfg.State, "keys", "dkim")); err != nil {

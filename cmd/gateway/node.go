@@ -243,6 +243,9 @@ func (n *node) Use(ctx context.Context, p *policies.Policy) error {
 		return fmt.Errorf("record the policy: %w", err)
 	}
 	n.gate.SetPolicy(p)
+	if ended := n.gate.Redecide(ctx); ended > 0 {
+		n.log.Info("sessions ended that the rules in force do not allow", "sessions", ended)
+	}
 	return nil
 }
 
