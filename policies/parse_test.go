@@ -47,7 +47,7 @@ func TestErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			opts := testOptions()
-			opts.Listeners = []string{"ftp", "sftp", "submission"}
+			opts.Listeners, opts.Relays = []string{"ftp", "sftp", "submission", "relay"}, []string{"relay"}
 			_, err = Parse(src, "policy.hcl", opts)
 			fault, ok := errors.AsType[*Error](err)
 			if !ok {
