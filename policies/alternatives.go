@@ -59,7 +59,10 @@ func (p *Policy) allowedWith(r session.Request, changes ...change) (rule string,
 	if (r.Protocol == session.SFTP) != (r.Channel == session.SSH) {
 		return "", false
 	}
-	if r.Protocol != session.SFTP && r.Method != "" && r.Method != session.MethodPassword {
+	if r.Method == session.MethodDevice && r.Protocol != session.Relay {
+		return "", false
+	}
+	if r.Method != session.MethodDevice && r.Protocol != session.SFTP && r.Method != "" && r.Method != session.MethodPassword {
 		return "", false
 	}
 	verdict, _ := p.run(r)
@@ -114,6 +117,16 @@ func (p *Policy) changes(r session.Request) []change {
 		if e.expired(r.Time) {
 			before := e.until.Add(-time.Nanosecond)
 			add("time", "a time before "+e.until.UTC().Format(time.RFC3339), func(r *session.Request) { r.Time = before })
+		}
+	}
+	for _, d := range p.devices {
+		if r.Protocol == session.Relay {
+			addr := d.place.from[0].Addr()
+			add("from", fmt.Sprintf("the address of device %q", d.name), func(r *session.Request) { r.Remote = addr })
+		}
+		if d.fixed != session.StageEnforce && !r.Time.Before(d.until) && len(d.place.unmet(r)) == 0 {
+			before := d.until.Add(-time.Nanosecond)
+			add("time", "a time before "+d.until.UTC().Format(time.RFC3339), func(r *session.Request) { r.Time = before })
 		}
 	}
 	if !r.Known && r.User != "" {

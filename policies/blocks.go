@@ -156,7 +156,7 @@ func (d *decoder) networkNames() []string {
 func (d *decoder) room(b *hclsyntax.Block, n int) {
 	before := d.conditions
 	if d.conditions += n; before <= maxConditions && d.conditions > maxConditions {
-		d.fault(b.DefRange(), "Too many statements", "A policy may have %d conditions: one for each allow and exempt, two for each require.", maxConditions)
+		d.fault(b.DefRange(), "Too many statements", "A policy may have %d conditions: one for each allow and exempt, two for each require and device.", maxConditions)
 	}
 }
 
@@ -311,6 +311,7 @@ func (d *decoder) resolve() {
 		}
 	}
 	d.resolveSSH()
+	d.resolveDevices()
 }
 
 // namedListeners lists the listeners that conditions name.
@@ -321,6 +322,9 @@ func (d *decoder) namedListeners() []string {
 		if s.when != nil {
 			out = append(out, s.when.listener...)
 		}
+	}
+	for _, dev := range d.devices {
+		out = append(out, dev.place.listener...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -26,6 +26,12 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 	switch r.Phase {
 	case session.PhaseConnect:
 		return p.connect(&matched, r.Time)
+	case session.PhaseNamed, session.PhaseVerified:
+		if r.Method == session.MethodDevice {
+			return p.device(&matched, &r)
+		}
+	}
+	switch r.Phase {
 	case session.PhaseNamed:
 	case session.PhaseVerified:
 		if !r.Known || r.User == "" {
@@ -61,6 +67,7 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 		return p.unproven(&matched, &r)
 	}
 	verdict.Data = p.data(&matched, r.Time)
+	p.hold(&verdict, &matched, &r)
 	return verdict
 }
 
@@ -73,7 +80,7 @@ func (p *Policy) connect(matched *bits, now time.Time) session.Verdict {
 		}
 		return session.Verdict{Rule: q.rule, Reason: q.reason, Hint: q.reply}
 	}
-	return session.Verdict{Allowed: true, SSH: p.ssh(matched, now)}
+	return session.Verdict{Allowed: true, SSH: p.ssh(matched, now), OldTLS: p.oldTLS(matched, now)}
 }
 
 // clear refuses a clear channel over which nobody can be let in although
@@ -127,11 +134,14 @@ func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
 			continue
 		}
 		if q.cond.channel != 0 && !q.cond.channel.has(channel) {
-			return session.Verdict{Insecure: true, Rule: q.rule, Reason: q.reason, Hint: q.reply}
+			return session.Verdict{Insecure: true, Rule: q.rule, Reason: q.reason, Hint: p.over(matched, r.Time, q.reply)}
 		}
 		if failed == nil {
 			failed = q
 		}
+	}
+	if r.OldTLS && !p.oldLogin(matched, r.Time) {
+		return session.Verdict{Insecure: true, Rule: p.defaultRule, Reason: reasonOldTLS, Hint: p.over(matched, r.Time, "")}
 	}
 	if failed != nil {
 		return session.Verdict{Rule: failed.rule, Reason: failed.reason}

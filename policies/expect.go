@@ -47,6 +47,10 @@ func (d *decoder) expectation(b *hclsyntax.Block) {
 	} else {
 		needed["channel"] = "\"plain\", \"tls\" or \"ssh\""
 	}
+	if e.request.Method == session.MethodDevice {
+		delete(needed, "user")
+	}
+	e.request.Local = assumedLocal(e.request)
 	d.required(b, "An expect", needed)
 	if e.request.Proven == 0 {
 		e.request.Proven = e.request.Method.Factor()
@@ -84,7 +88,7 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 			r.Channel = session.ChannelKind(slices.Index(channels(), t.value))
 		}
 	case "method":
-		if oneOf(methods()) {
+		if oneOf(append(methods(), string(session.MethodDevice))) {
 			r.Method = session.Method(t.value)
 		}
 	case attrProven:
@@ -102,6 +106,15 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 			e.verdict = t.value
 		}
 	}
+}
+
+// assumedLocal is our address in a question that does not say it: one of those at
+// which devices are served.
+func assumedLocal(r session.Request) netip.Addr {
+	if r.Protocol == session.Relay && !r.Local.IsValid() {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	return r.Local
 }
 
 // expectedFrom reads an address, or takes the first of a named network.
@@ -143,7 +156,7 @@ func (d *decoder) expect(p *Policy) {
 		}
 		if until, ends := p.turns(e.request); ends && !e.timed {
 			d.fault(e.at, "Expectation without a time",
-				"An exempt that this rests on holds until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
+				"An exempt or device that this rests on holds until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
 				until, d.opts.Now.UTC().Format(time.DateOnly))
 		}
 	}
@@ -159,6 +172,10 @@ func (p *Policy) run(r session.Request) (session.Verdict, session.Phase) {
 	if !verdict.Allowed || r.Phase == session.PhaseConnect {
 		return verdict, session.PhaseConnect
 	}
+	if r.Method == session.MethodDevice { // is never asked for a name
+		r.Phase = session.PhaseVerified
+		return p.Decide(r), session.PhaseVerified
+	}
 	named := r
 	named.Phase = session.PhaseNamed
 	if verdict = p.Decide(named); !verdict.Allowed || r.Phase == session.PhaseNamed {
@@ -168,18 +185,24 @@ func (p *Policy) run(r session.Request) (session.Verdict, session.Phase) {
 	return p.Decide(r), session.PhaseVerified
 }
 
-// turns reports whether the verdict on r changes when an exemption that holds
-// now ends, and which day that is written as.
+// turns reports whether the verdict on r changes when an exemption or a device that
+// holds now ends, and which day that is written as.
 func (p *Policy) turns(r session.Request) (until string, ends bool) {
 	now, _ := p.run(r)
-	for _, e := range p.exempts {
-		if e.expired(r.Time) {
-			continue
-		}
+	turnsAt := func(end time.Time) bool {
 		later := r
-		later.Time = e.until
-		if then, _ := p.run(later); then.Allowed != now.Allowed {
+		later.Time = end
+		then, _ := p.run(later)
+		return then.Allowed != now.Allowed
+	}
+	for _, e := range p.exempts {
+		if !e.expired(r.Time) && turnsAt(e.until) {
 			return e.untilText, true
+		}
+	}
+	for _, d := range p.devices {
+		if d.stage(r.Time) != session.StageEnforce && turnsAt(d.until) {
+			return d.untilText, true
 		}
 	}
 	return "", false

@@ -44,7 +44,9 @@ type Explanation struct {
 	// EnrolOffered says that keys which such a session's client offered become the
 	// account's.
 	EnrolOffered bool `json:"enrol_offered,omitempty"`
-	// Statements are all allows, requires and exempts in the order of the file.
+	// Device is the name of the device that it is, if it is one.
+	Device string `json:"device,omitempty"`
+	// Statements are all allows, requires, exempts and devices in the order of the file.
 	Statements []Finding `json:"statements"`
 	// AllowedIf are the smallest changes of the request that would be allowed:
 	// all single ones, or if there are none, pairs. Empty if it is allowed.
@@ -76,6 +78,7 @@ func (p *Policy) Explain(r session.Request) Explanation {
 	if r.Proven == 0 {
 		r.Proven = r.Method.Factor()
 	}
+	r.Local = assumedLocal(r)
 	verdict, phase := p.run(r)
 	e := Explanation{
 		Request: r, Verdict: verdictRefuse, Phase: phase, Policy: p.hash,
@@ -84,6 +87,9 @@ func (p *Policy) Explain(r session.Request) Explanation {
 	switch {
 	case verdict.Allowed:
 		e.Verdict = verdictAllow
+		if verdict.Device != nil {
+			e.Device = verdict.Device.Name
+		}
 		if phase == session.PhaseVerified && r.Protocol == session.FTP && r.Channel == session.TLS {
 			e.Data = newDataFinding(verdict.Data)
 		}
@@ -103,6 +109,11 @@ func (p *Policy) Explain(r session.Request) Explanation {
 		f.Decided = s.rule == verdict.Rule
 		e.Statements = append(e.Statements, f)
 	}
+	for _, d := range p.devices {
+		f := d.finding(r)
+		f.Statement, f.File, f.Line, f.Decided = d.rule, p.filename, d.line, d.rule == verdict.Rule
+		e.Statements = append(e.Statements, f)
+	}
 	slices.SortStableFunc(e.Statements, func(a, b Finding) int { return a.Line - b.Line })
 	if !verdict.Allowed {
 		e.AllowedIf = p.alternatives(r)
@@ -115,6 +126,9 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 	unmet := s.cond.unmet(r)
 	switch s.kind {
 	case kindRequire:
+		if r.Method == session.MethodDevice && !s.peerOnly() {
+			return Finding{Result: resultNoApply, Why: []string{"it is about logins"}}
+		}
 		if why := s.outside(r); len(why) > 0 {
 			return Finding{Result: resultNoApply, Why: why}
 		}
@@ -220,6 +234,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	}
 	if e.EnrolOffered {
 		b.WriteString("keys     that the client offers before are enrolled\n")
+	}
+	if e.Device != "" {
+		fmt.Fprintf(&b, "device   %s\n", e.Device)
 	}
 	fmt.Fprintf(&b, "policy   %s\n\n", e.Policy)
 	for _, f := range e.Statements {

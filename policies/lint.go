@@ -23,9 +23,10 @@ func (w Warning) String() string { return fmt.Sprintf("%s:%d: %s", w.File, w.Lin
 
 func (p *Policy) lint(now time.Time) []Warning {
 	var out []Warning
-	warn := func(s *statement, format string, args ...any) {
-		out = append(out, Warning{p.filename, s.line, fmt.Sprintf(format, args...)})
+	at := func(line int, format string, args ...any) {
+		out = append(out, Warning{p.filename, line, fmt.Sprintf(format, args...)})
 	}
+	warn := func(s *statement, format string, args ...any) { at(s.line, format, args...) }
 	for _, q := range p.requires {
 		if q.cond.channel != 0 && q.when != nil && q.when.aboutUser() && !q.when.aboutPlace() {
 			warn(q, "require %q is for some users only and about the channel: whether a password is asked for in clear "+
@@ -46,6 +47,7 @@ func (p *Policy) lint(now time.Time) []Warning {
 	p.lintData(warn)
 	p.lintSSH(warn)
 	p.lintFactors(warn)
+	p.lintDevices(now, at)
 	for _, a := range p.allows {
 		if !p.possible(a) {
 			warn(a, "allow %q can never let anybody in: its conditions exclude each other or a requirement", a.name)

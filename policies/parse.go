@@ -47,6 +47,7 @@ type decoder struct {
 	allows     []*statement
 	requires   []*statement
 	exempts    []*statement
+	devices    []*device
 	expects    []expectation
 	prefixes   int
 	conditions int
@@ -120,6 +121,8 @@ func (d *decoder) read(src []byte) *hcl.File {
 			d.require(b)
 		case kindExempt:
 			d.exempt(b)
+		case kindDevice:
+			d.device(b)
 		case kindExpect:
 			d.expectation(b)
 		case "assert", "rollout", "profile", "group", "forbid", "crypto", "brownout":
@@ -142,7 +145,7 @@ func (d *decoder) read(src []byte) *hcl.File {
 }
 
 func kinds() []string {
-	return []string{kindNetwork, kindAllow, kindRequire, kindExempt, kindExpect}
+	return []string{kindNetwork, kindAllow, kindRequire, kindExempt, kindDevice, kindExpect}
 }
 
 // inOrder lists attributes as they stand in the file.

@@ -47,7 +47,7 @@ func TestErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			opts := testOptions()
-			opts.Listeners = []string{"ftp", "sftp", "submission"}
+			opts.Listeners, opts.Relays = []string{"ftp", "sftp", "submission", "relay"}, []string{"relay"}
 			_, err = Parse(src, "policy.hcl", opts)
 			fault, ok := errors.AsType[*Error](err)
 			if !ok {
@@ -260,7 +260,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(fortyRules()))
 	f.Add([]byte(dataRules))
-	requests := []session.Request{request(), request(plain, named), request(nameless), request(connecting), request(scanner), request(unknown)}
+	f.Add([]byte(devices))
+	requests := []session.Request{request(unproven), request(relayed), request(relayed, tlsOf(true)), request(), request(plain, named), request(nameless), request(connecting), request(scanner), request(unknown)}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		p, err := Parse(src, "policy.hcl", testOptions())
 		if err != nil {

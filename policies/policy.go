@@ -28,6 +28,8 @@ type Options struct {
 	// Listeners are the names of the node's listeners; a policy that names another
 	// is refused. Nil means that names of listeners are not checked.
 	Listeners []string
+	// Relays are those of the Listeners that serve devices.
+	Relays []string
 	// Now is the time for expectations without one of their own and for warnings
 	// about exemptions that end. Zero means the time of the call.
 	Now time.Time
@@ -44,6 +46,8 @@ type Policy struct {
 	grants, demands           []*statement // the allows and requires about data connections
 	sshDemands                []*statement // the requires about SSH algorithms
 	factorRules               []*statement // the requires that want several proofs
+	devices                   []*device    // by name
+	relays                    []string     // Options.Relays, not nil if the listeners are known
 	networks                  []network    // by name
 	listeners                 []string     // that are named, or Options.Listeners
 	warnings                  []Warning
@@ -116,6 +120,19 @@ func (d *decoder) policy(src []byte) *Policy {
 			s.setTexts(base)
 		}
 	}
+	p.devices = d.devices
+	slices.SortFunc(p.devices, func(a, b *device) int { return strings.Compare(a.name, b.name) })
+	for _, dev := range p.devices {
+		dev.setTexts(base, d.opts.Hostname)
+		for _, q := range p.requires {
+			if dev.exemptedFrom(q) {
+				q.exempts = append(q.exempts, dev.login)
+			}
+		}
+	}
+	if d.opts.Listeners != nil {
+		p.relays = append([]string{}, d.opts.Relays...)
+	}
 	for _, e := range p.exempts {
 		e.requirement.exempts = append(e.requirement.exempts, e)
 	}
@@ -125,7 +142,7 @@ func (d *decoder) policy(src []byte) *Policy {
 	p.grants, p.demands = sayingData(p.allows), sayingData(p.requires)
 	p.sshDemands = demandingSSH(p.requires)
 	p.factorRules = askingFactors(p.requires)
-	p.tables = compile(p.allows, p.requires, p.exempts)
+	p.tables = compile(p.allows, p.requires, p.exempts, p.devices)
 	return p
 }
 

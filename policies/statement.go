@@ -98,6 +98,7 @@ type condition struct {
 	listener, user, group     []string
 	from                      []netip.Prefix
 	fromText                  []string // as written
+	inside                    bool     // our own address must be one that cannot be reached from outside
 }
 
 // protocols, channels and methods are the words of the language, by number.
@@ -197,6 +198,9 @@ func (c *condition) unmet(r session.Request) []string {
 		out = append(out, fmt.Sprintf("address %s is not in %s", orUnknown(got), either(c.fromText)))
 	}
 	number("method", c.method, methodNumber(r.Method), string(r.Method), methods())
+	if c.inside && !insideAddress(r.Local) {
+		out = append(out, "our own address is not a private one")
+	}
 	return out
 }
 

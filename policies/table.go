@@ -11,7 +11,8 @@ import (
 const (
 	words = 16
 	// maxConditions is how many conditions a policy may have: one for each allow
-	// and exempt, one for each require and one more for its when.
+	// and exempt, one for each require and one more for its when, one for each device
+	// and one more for its user.
 	maxConditions = words * 64
 )
 
@@ -30,6 +31,12 @@ func (b *bits) and(other *bits) {
 func (b *bits) or(other *bits) {
 	for i := range b {
 		b[i] |= other[i]
+	}
+}
+
+func (b *bits) without(other *bits) {
+	for i := range b {
+		b[i] &^= other[i]
 	}
 }
 
@@ -176,6 +183,7 @@ type tables struct {
 	from                      ranges
 
 	allows bits
+	inside bits // conditions for an address of ours that is private
 	all    bits // every condition
 	// kinds are the users that the policy can tell apart, as what user and group
 	// together satisfy; anyKind stands in when there are too many.
@@ -191,7 +199,7 @@ const (
 	maxCombinations = 1 << 14
 )
 
-func compile(allows, requires, exempts []*statement) tables {
+func compile(allows, requires, exempts []*statement, devices []*device) tables {
 	var t tables
 	var conds []*condition
 	var whens bits
@@ -199,6 +207,9 @@ func compile(allows, requires, exempts []*statement) tables {
 		c.id = len(conds)
 		conds = append(conds, c)
 		t.all.set(c.id)
+		if c.inside {
+			t.inside.set(c.id)
+		}
 	}
 	for _, s := range slices.Concat(allows, requires, exempts) {
 		add(&s.cond)
@@ -210,6 +221,13 @@ func compile(allows, requires, exempts []*statement) tables {
 			whens.set(s.when.id)
 		}
 	}
+	logins := deviceLogins(devices)
+	for _, d := range devices {
+		add(&d.place)
+	}
+	for _, s := range logins {
+		add(&s.cond)
+	}
 	t.protocol = newTable(conds, &whens, func(c *condition) []int { return c.protocol.numbers(len(protocols())) })
 	t.channel = newTable(conds, &whens, func(c *condition) []int { return c.channel.numbers(len(channels())) })
 	t.method = newTable(conds, &whens, func(c *condition) []int { return c.method.numbers(len(methods())) })
@@ -217,8 +235,19 @@ func compile(allows, requires, exempts []*statement) tables {
 	t.user = newTable(conds, &whens, func(c *condition) []string { return c.user })
 	t.group = newTable(conds, &whens, func(c *condition) []string { return c.group })
 	t.from = newRanges(conds, &whens)
-	t.findKinds(slices.Concat(allows, requires, exempts), &whens)
+	t.findKinds(slices.Concat(allows, requires, exempts, logins), &whens)
 	return t
+}
+
+// deviceLogins lists the statements about the logins of devices.
+func deviceLogins(devices []*device) []*statement {
+	var out []*statement
+	for _, d := range devices {
+		if d.login != nil {
+			out = append(out, d.login)
+		}
+	}
+	return out
 }
 
 // findKinds lists the kinds of user that differ in what lets them in: everybody
@@ -308,6 +337,9 @@ func (t *tables) peer(r *session.Request) bits {
 		b.and(t.from.get(r.Remote.Unmap().WithZone("")))
 	} else {
 		b.and(&t.from.absent)
+	}
+	if !insideAddress(r.Local) {
+		b.without(&t.inside)
 	}
 	return b
 }

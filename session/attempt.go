@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,7 @@ type Attempt struct {
 	policy    Policy
 	admission Admission
 	ssh       SSHRules
+	oldTLS    bool
 	started   time.Time
 
 	channel  Channel
@@ -43,6 +43,9 @@ func (a *Attempt) Peer() Peer { return a.peer }
 
 // SSH returns what the rules say of the connection's SSH algorithms.
 func (a *Attempt) SSH() SSHRules { return a.ssh }
+
+// OldTLS reports whether the connection may use TLS before version 1.2.
+func (a *Attempt) OldTLS() bool { return a.oldTLS }
 
 // Channel returns the protection that the connection has.
 func (a *Attempt) Channel() Channel { return a.channel }
@@ -268,27 +271,36 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	}
 	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
 	s.login = verified.request
+	s.become(verified.verdict)
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
-	e.Session = s.id
 	e.Exposed = crossed == CredentialPlaintext
-	if err := a.gate.cfg.Recorder.Commit(ctx, e); err != nil {
-		s.discard()
-		a.gate.cfg.Log.Error("login not recorded, so not granted", "conn", a.peer.Conn, "err", err)
-		return nil, unavailable(err)
+	if err := a.grant(ctx, s, e); err != nil {
+		return nil, err
 	}
-	if !s.grant() {
-		return nil, ErrDenied // revoked while the record was written
-	}
-	a.tried = true
-	a.logins++
 	a.failures = 0
-	a.session = s
-	a.admission.LoggedIn()
 	a.gate.cfg.Limiter.Succeeded(a.peer, c.User)
 	if used := a.gate.cfg.KeyUsed; used != nil && proofs.proven&FactorKey != 0 {
 		used(c.User, proofs.key)
 	}
 	return s, nil
+}
+
+// grant makes s the session of the connection, once e is on stable storage.
+func (a *Attempt) grant(ctx context.Context, s *Session, e Event) error {
+	e.Session = s.id
+	if err := a.gate.cfg.Recorder.Commit(ctx, e); err != nil {
+		s.discard()
+		a.gate.cfg.Log.Error("login not recorded, so not granted", "conn", a.peer.Conn, "err", err)
+		return unavailable(err)
+	}
+	if !s.grant() {
+		return ErrDenied // revoked while the record was written
+	}
+	a.tried = true
+	a.logins++
+	a.session = s
+	a.admission.LoggedIn()
+	return nil
 }
 
 // deny records a refused login and answers it on the grid of Config.FailureTime,
@@ -387,14 +399,21 @@ func (a *Attempt) crossed(c Credential) string {
 }
 
 func (a *Attempt) request(phase Phase) Request {
-	remote := a.peer.Remote.Addr().Unmap()
-	if !remote.IsValid() {
-		remote = netip.Addr{}
+	r := a.connectRequest()
+	r.Phase, r.Time = phase, time.Now().UTC()
+	r.Channel, r.OldTLS = a.channel.Kind, a.channel.oldTLS()
+	return r
+}
+
+// connectRequest is what is known of the peer alone.
+func (a *Attempt) connectRequest() Request {
+	r := Request{
+		Phase: PhaseConnect, Time: a.started, Listener: a.peer.Listener, Protocol: a.peer.Protocol, Remote: a.peer.Remote.Addr().Unmap(),
 	}
-	return Request{
-		Phase: phase, Time: time.Now().UTC(), Listener: a.peer.Listener, Protocol: a.peer.Protocol,
-		Remote: remote, Channel: a.channel.Kind,
+	if r.Protocol == Relay {
+		r.Local = a.peer.Local.Addr().Unmap()
 	}
+	return r
 }
 
 // A decision is a verdict with what it was based on.

@@ -17,6 +17,9 @@ const (
 	MethodKeyboardInteractive Method = "keyboard-interactive"
 	// MethodCode is a one-time code. It only ever follows another proof.
 	MethodCode Method = "code"
+	// MethodDevice is no proof: the rules know the device by where it is
+	// (Attempt.Device).
+	MethodDevice Method = "device"
 )
 
 // Methods lists every Method by which a login may begin, in the order in which

@@ -81,6 +81,8 @@ type Config struct {
 	// KeyUsed is told of every key that took part in a login that was granted. It must
 	// not take time. Nil means that nobody wants to know.
 	KeyUsed func(user string, key Key)
+	// Devices counts what devices send. Without one, no device that has a limit can.
+	Devices DeviceMeter
 	// NameKey keys the hash under which names that do not exist are recorded.
 	NameKey []byte
 	// MaxAttempts is how many proofs one connection may get wrong. Zero means 6.
@@ -150,9 +152,7 @@ func (g *Gate) Connect(ctx context.Context, p Peer) (*Attempt, error) {
 		g.append(a.connectionEvent(OutcomeRefused, err))
 		return nil, err
 	}
-	verdict := a.policy.Decide(Request{
-		Phase: PhaseConnect, Time: a.started, Listener: p.Listener, Protocol: p.Protocol, Remote: p.Remote.Addr().Unmap(),
-	})
+	verdict := a.policy.Decide(a.connectRequest())
 	if !verdict.Allowed {
 		g.cfg.Limiter.Offend(p, "", Refused)
 		admission.Release()
@@ -161,7 +161,7 @@ func (g *Gate) Connect(ctx context.Context, p Peer) (*Attempt, error) {
 		g.append(e)
 		return nil, &Refusal{Kind: ErrDenied, Hint: verdict.Hint}
 	}
-	a.admission, a.ssh = admission, verdict.SSH
+	a.admission, a.ssh, a.oldTLS = admission, verdict.SSH, verdict.OldTLS
 	return a, nil
 }
 

@@ -79,6 +79,11 @@ type Channel struct {
 	SSHProfile string `json:"ssh_profile,omitempty"`
 }
 
+// oldTLS reports whether c is TLS of a version that is offered to devices only.
+func (c Channel) oldTLS() bool {
+	return c.Kind == TLS && (c.Version == tls.VersionName(tls.VersionTLS10) || c.Version == tls.VersionName(tls.VersionTLS11))
+}
+
 // TLSChannel describes a TLS connection whose handshake is complete.
 func TLSChannel(state tls.ConnectionState) Channel {
 	c := Channel{

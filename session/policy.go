@@ -42,6 +42,11 @@ type Request struct {
 	// Proven is what was proven on this connection so far, in PhaseVerified with the
 	// last proof.
 	Proven Factors `json:"proven,omitempty"`
+	// Local is our address on the connection, of Relay only: what is let in without a
+	// login must not be reached from outside.
+	Local netip.Addr `json:"local,omitzero"`
+	// OldTLS says that the channel is TLS before version 1.2.
+	OldTLS bool `json:"old_tls,omitempty"`
 }
 
 // Verdict is what the rules say of a Request. The zero Verdict denies.
@@ -65,6 +70,13 @@ type Verdict struct {
 	Data DataRules
 	// SSH is what holds for the key exchange, of a verdict in PhaseConnect that allows.
 	SSH SSHRules
+	// OldTLS says that the peer may use TLS before version 1.2, of a verdict in
+	// PhaseConnect that allows.
+	OldTLS bool
+	// Device is what holds for the session if it is that of a device. Stage is set
+	// where it needs something that is let pass for a while only.
+	Device *Device
+	Stage  Stage
 }
 
 // Policy decides. Decide is a pure function of its Request. Hash identifies the

@@ -33,6 +33,15 @@ func (g *Gate) Redecide(ctx context.Context) int {
 
 // objection is why s may not go on; nil if it may.
 func (g *Gate) objection(ctx context.Context, s *Session) (cause, err error) {
+	r := s.login
+	r.Time = time.Now().UTC()
+	if s.method == MethodDevice { // which has no account
+		v := g.Policy().Decide(r)
+		if !v.Allowed || v.Device == nil || v.Device.Name != s.device.Name {
+			return noLonger(v), nil
+		}
+		return nil, nil
+	}
 	account, err := g.cfg.Auth.Lookup(ctx, s.identity.User)
 	switch {
 	case err != nil:
@@ -42,12 +51,15 @@ func (g *Gate) objection(ctx context.Context, s *Session) (cause, err error) {
 	case s.identity.Access.lost(account.Identity.Access):
 		return fmt.Errorf("%w: a permission was taken", ErrNoLonger), nil
 	}
-	r := s.login
-	r.Time, r.Groups = time.Now().UTC(), account.Identity.Groups
+	r.Groups = account.Identity.Groups
 	if v := g.Policy().Decide(r); !v.Allowed {
-		return fmt.Errorf("%w: %s", ErrNoLonger, printable(v.Rule+" "+v.Reason, maxReason)), nil
+		return noLonger(v), nil
 	}
 	return nil, nil
+}
+
+func noLonger(v Verdict) error {
+	return fmt.Errorf("%w: %s", ErrNoLonger, printable(v.Rule+" "+v.Reason, maxReason))
 }
 
 // granted reports whether the session's identity and facts are set for good.

@@ -82,3 +82,20 @@ func TestRedecide(t *testing.T) {
 		})
 	}
 }
+
+// A device has no account, and stays as long as it is one.
+func TestRedecideDevices(t *testing.T) {
+	t.Parallel()
+	core := sessiontest.New(t, mfp)
+	s, err := core.Connect(t, session.Relay, session.Plain).Device(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := core.Gate.Redecide(t.Context()); n != 0 || s.Cause() != nil {
+		t.Errorf("by the same rules: %d ended, %v", n, s.Cause())
+	}
+	core.Gate.SetPolicy(sessiontest.Rules(nil)) // lets everybody in, and knows no device
+	if n := core.Gate.Redecide(t.Context()); n != 1 || !errors.Is(s.Cause(), session.ErrNoLonger) {
+		t.Errorf("without the device: %d ended, %v", n, s.Cause())
+	}
+}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,6 +16,8 @@ type Session struct {
 	data     DataRules // likewise
 	method   Method    // of the first proof, likewise
 	login    Request   // what the login was decided by, likewise
+	device   *Device   // nil if it is none; likewise
+	stage    Stage     // likewise
 	channel  Channel   // its kind only: the rest is in the login's record
 	began    time.Time
 	leave    func()
@@ -94,10 +97,10 @@ func (s *Session) Vendor(software string) {
 func (s *Session) Count(in, out int64) { s.attempt.Count(in, out) }
 
 // Begin asks whether the session may do a, and records that it begins if it
-// changes something. It returns ErrDenied, ErrUnavailable when it cannot be
-// recorded, or ErrClosed after the end of the session. Whoever gets an Op must
-// End it.
-func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
+// changes something. It returns ErrDenied, ErrTooMany for a limit that was reached,
+// ErrUnavailable when it cannot be recorded, or ErrClosed after the end of the
+// session. Whoever gets an Op must End it.
+func (s *Session) Begin(ctx context.Context, a Action) (*Op, error) {
 	if s.ended() {
 		return nil, ErrClosed
 	}
@@ -105,6 +108,12 @@ func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
 	if !s.may(a) {
 		op.record(OutcomeRefused, ErrDenied)
 		return nil, ErrDenied
+	}
+	if a.Verb == Accept {
+		if err := s.count(ctx); err != nil {
+			op.record(OutcomeRefused, err)
+			return nil, err
+		}
 	}
 	if a.Verb.changes() {
 		e := op.event(OutcomeBegun)
@@ -115,9 +124,9 @@ func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
 	return op, nil
 }
 
-// Sends reports whether the account owns the mail address, and records a
+// Sends reports whether the session may send as the mail address, and records a
 // refusal if not.
-func (s *Session) Sends(ctx context.Context, address string) error {
+func (s *Session) Sends(_ context.Context, address string) error {
 	if s.identity.sends(address) {
 		return nil
 	}
@@ -130,7 +139,8 @@ func (s *Session) Sends(ctx context.Context, address string) error {
 // may decides an action by what the session's identity allows.
 func (s *Session) may(a Action) bool {
 	if a.Verb == Accept {
-		return s.identity.sends(a.Object)
+		return s.identity.sends(a.Object) &&
+			(s.device == nil || !slices.ContainsFunc(a.To, func(to string) bool { return !s.device.reaches(to) }))
 	}
 	return s.identity.Access.allows(a)
 }

@@ -14,6 +14,7 @@ import (
 	"gateway/certs"
 	"gateway/config"
 	"gateway/ftp"
+	"gateway/limits"
 	"gateway/metrics"
 	"gateway/policies"
 	"gateway/session"
@@ -88,6 +89,7 @@ func (n *node) openGate(ctx context.Context) error {
 	cfg := n.cfg.Gate
 	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.recorder, n.limits
 	cfg.KeyUsed, cfg.NameKey, cfg.Log = n.accounts.Used, n.nameKey, n.log
+	cfg.Devices = limits.NewMessages()
 	n.gate = session.NewGate(cfg)
 	return nil
 }
@@ -119,7 +121,8 @@ func (n *node) serve(ctx, cut context.Context) error {
 	for name, task := range map[string]func(context.Context) error{
 		"certificates": func(ctx context.Context) error { n.certs.Run(ctx); return nil },
 		"host keys":    func(ctx context.Context) error { n.hostKeys.Run(ctx.Done()); return nil }, "queue": n.queue.Run, "storage": n.sweep,
-		"control": func(ctx context.Context) error { return service.Serve(ctx, n.control) },
+		"reminders": n.remind,
+		"control":   func(ctx context.Context) error { return service.Serve(ctx, n.control) },
 	} {
 		n.background.Go(func() {
 			if err := task(background); err != nil && background.Err() == nil {
