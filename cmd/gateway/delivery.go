@@ -35,7 +35,7 @@ func (c *core) openQueue(ctx context.Context) (*queue.Queue, error) {
 // relayClient hands mail to other hosts. Without a DNS resolver those that have an
 // address of their own can be reached all the same.
 func (c *core) relayClient() (*relay.Client, error) {
-	client := &relay.Client{OwnNames: c.cfg.Certificates.Internal.Names}
+	client := &relay.Client{OwnNames: c.cfg.Certificates.Internal.Names, Results: relay.NewTLSResults()}
 	resolver, err := dns.New(c.cfg.DNS)
 	switch {
 	case err != nil && len(c.cfg.DNS.Servers) > 0:

@@ -209,18 +209,23 @@ func (c *conn) reply(timeout time.Duration) (reply, error) {
 	return r, err
 }
 
-// command sends one line and reads its reply. Errors name the verb only: a line
-// may hold a secret.
+// command sends one line and reads its reply. Errors name the verb only, if there
+// is one: a line may hold a secret.
 func (c *conn) command(timeout time.Duration, verb, rest string) (reply, error) {
 	c.writer.WriteString(verb)
 	c.writer.WriteString(rest)
 	c.writer.WriteString("\r\n")
 	err := c.writer.Flush()
-	if err == nil {
+	if err != nil {
+		err = writeReason(err)
+	} else {
 		var r reply
 		if r, err = c.reply(timeout); err == nil {
 			return r, nil
 		}
+	}
+	if verb == "" {
+		return reply{}, err
 	}
 	return reply{}, fmt.Errorf("%s: %w", verb, err)
 }

@@ -172,23 +172,9 @@ func (c *Client) reachable(addresses []netip.Addr) []netip.AddrPort {
 	return list
 }
 
-// mayReach excludes the addresses that mean this host, this link or nobody (RFC
-// 6890). Private networks are allowed: organisations have mail hosts there.
+// mayReach excludes addresses of special use that are not allowed by name.
 func (c *Client) mayReach(a netip.Addr) bool {
-	if slices.ContainsFunc(c.SpecialNetworks, func(p netip.Prefix) bool { return p.Contains(a) }) {
-		return true
-	}
-	if a.Is4() {
-		b := a.As4()
-		return b[0] != 0 && b[0] < 224 && !a.IsLoopback() && !a.IsLinkLocalUnicast()
-	}
-	return a.IsGlobalUnicast() && a.Zone() == "" && !embedsIPv4(a)
-}
-
-// embedsIPv4 are the old forms by which an IPv6 address means an IPv4 one
-// (IPv4-compatible and NAT64), behind which a special one could hide.
-func embedsIPv4(a netip.Addr) bool {
-	return slices.ContainsFunc([]string{"::/96", "64:ff9b::/96"}, func(p string) bool { return netip.MustParsePrefix(p).Contains(a) })
+	return !dns.Special(a) || slices.ContainsFunc(c.SpecialNetworks, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // parseLiteral reads an address literal (RFC 5321, section 4.1.3).

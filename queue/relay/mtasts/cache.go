@@ -8,7 +8,9 @@ import (
 	"io"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -26,11 +28,15 @@ const (
 	failedPause = 5 * time.Minute
 	// fetchTimeout bounds one fetch (RFC 8461, section 3.3).
 	fetchTimeout = time.Minute
+	// connectTimeout and maxAddresses bound its search for a server.
+	connectTimeout = 10 * time.Second
+	maxAddresses   = 5
 )
 
-// Resolver looks up TXT records, as dns.Resolver does.
+// Resolver looks up DNS records, as dns.Resolver does.
 type Resolver interface {
 	TXT(ctx context.Context, name string) (dns.Answer[string], error)
+	Addresses(ctx context.Context, host string) (dns.Answer[netip.Addr], error)
 }
 
 // Config of a Cache.
@@ -42,7 +48,8 @@ type Config struct {
 	// can turn it off.
 	Dir string
 	// Transport fetches policies; it must verify certificates, and is not made to
-	// follow redirects. Nil means one with the roots of the system.
+	// follow redirects. Nil means one with the roots of the system that connects to no
+	// address of special use.
 	Transport http.RoundTripper
 	// Log may be nil for slog.Default.
 	Log *slog.Logger
@@ -78,6 +85,9 @@ func Open(cfg Config) (*Cache, error) {
 	}
 	if cfg.Transport == nil {
 		cfg.Transport = &http.Transport{
+			DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+				return dial(ctx, cfg.Resolver, address)
+			},
 			TLSClientConfig:   &tls.Config{MinVersion: tls.VersionTLS12},
 			DisableKeepAlives: true, // every policy has a host of its own
 		}
@@ -207,6 +217,31 @@ func (c *Cache) fetch(ctx context.Context, name string) (Policy, error) {
 		return Policy{}, fmt.Errorf("fetch: %w", err)
 	}
 	return ParsePolicy(string(text))
+}
+
+// dial connects to host:port as the resolver finds it. The host belongs to a
+// stranger, whose records may lead anywhere.
+func dial(ctx context.Context, resolver Resolver, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	found, err := resolver.Addresses(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	err = fmt.Errorf("%s has no address that may be connected to", host)
+	for _, a := range found.Records[:min(len(found.Records), maxAddresses)] {
+		if dns.Special(a) {
+			continue
+		}
+		var conn net.Conn
+		dialer := net.Dialer{Timeout: connectTimeout}
+		if conn, err = dialer.DialContext(ctx, "tcp", net.JoinHostPort(a.String(), port)); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
 }
 
 // The results of RFC 8460, section 4.3.2, for a policy that could not be had.

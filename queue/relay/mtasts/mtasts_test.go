@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,6 +121,10 @@ func (w *world) TXT(context.Context, string) (dns.Answer[string], error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return dns.Answer[string]{Records: w.texts}, w.dns
+}
+
+func (w *world) Addresses(context.Context, string) (dns.Answer[netip.Addr], error) {
+	return dns.Answer[netip.Addr]{Records: []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")}}, nil
 }
 
 func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -253,6 +258,19 @@ func TestOddDomains(t *testing.T) {
 	}
 	if w.fetches != 0 {
 		t.Errorf("fetched %s", w.url)
+	}
+}
+
+// A stranger's records do not lead to this host.
+func TestNoFetchFromThisHost(t *testing.T) {
+	t.Parallel()
+	c, err := Open(Config{Resolver: healthy()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Lookup(t.Context(), "example.com")
+	if err == nil || !strings.Contains(err.Error(), "no address that may be connected to") || Reason(err) != FetchError {
+		t.Errorf("got %v", err)
 	}
 }
 
