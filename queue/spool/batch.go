@@ -81,7 +81,6 @@ func (b *Batch[T]) Remove(m *Message[T]) {
 type request[T any] struct {
 	records []record[T]
 	size    int64
-	copied  bool // from another segment, to be able to remove that
 	done    chan error
 }
 

@@ -67,7 +67,7 @@ func (s *Spool[T]) replaySegment(number uint32, last bool) error {
 	if err := r.run(); err != nil {
 		return err
 	}
-	if last {
+	if last && !r.witnessed {
 		return seg.cut()
 	}
 	return nil
@@ -97,6 +97,9 @@ type replayer[T any] struct {
 	length int64 // of the file
 	window window
 	change []found // records of a change whose end has not come yet
+	// witnessed says that a damaged content was kept for what stands behind it: that is
+	// not cut off, or the next replay would take the content for a torn tail.
+	witnessed bool
 }
 
 // found is a record that was read.
@@ -151,8 +154,12 @@ func (r *replayer[T]) checkContent(h head, offset int64) error {
 		return err
 	}
 	later, err := r.seg.searchHeads(offset+h.size(), r.length)
-	if err != nil || later.group > offset {
+	if err != nil {
 		return err
+	}
+	if later.group > offset {
+		r.witnessed = true
+		return nil
 	}
 	return ErrDamaged
 }
