@@ -140,6 +140,8 @@ func wanted(success int, err error) int {
 		return success
 	case errors.As(err, &r):
 		return int(r)
+	case errors.Is(err, syscall.EINVAL): // a folder into itself
+		return 553
 	default:
 		return int(errRefused)
 	}

@@ -315,8 +315,8 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// SIGHUP swaps the policy without dropping anyone; a broken one leaves the old
-// one in force.
+// SIGHUP swaps the policy and drops those whom it would not let in; a broken one
+// leaves the old one in force.
 func TestReload(t *testing.T) {
 	g := start(t)
 	c, err := dialSFTP(t, g, alice, password)
@@ -329,15 +329,19 @@ func TestReload(t *testing.T) {
 	if _, err := dialSFTP(t, g, alice, password); err != nil {
 		t.Errorf("after a broken policy: %v", err)
 	}
+	if _, err := c.ReadDir("/"); err != nil {
+		t.Errorf("the session that was there, after a broken policy: %v", err)
+	}
 	g.Write("policy.hcl", "allow \"mail\" {\n  protocol = [\"submission\"]\n  group = [\"mail\"]\n}\n")
 	g.Signal(syscall.SIGHUP)
 	eventually(t, "the new policy is in force", func() bool {
 		_, err := dialSFTP(t, g, alice, password)
 		return err != nil
 	})
-	if _, err := c.ReadDir("/"); err != nil {
-		t.Errorf("the session that was there: %v", err)
-	}
+	eventually(t, "the session that was there is ended", func() bool {
+		_, err := c.ReadDir("/")
+		return err != nil
+	})
 	g.Write("policy.hcl", exempted)
 	g.CLI("", "policy", "apply", filepath.Join(g.Dir, "policy.hcl"))
 	if _, err := dialSFTP(t, g, alice, password); err != nil {
