@@ -4,7 +4,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -34,13 +38,19 @@ type mover struct {
 	close func() error
 }
 
+// movers are sessions with one server, and the folder on disk that they move files
+// to and from.
+type movers struct {
+	server server
+	folder string
+	open   func() (mover, error)
+}
+
 // sftpTransfers put and get by 1, 4 and 16 sessions at once.
 func sftpTransfers(ctx context.Context, b *bench) error {
-	var servers []server
-	var open []func() (mover, error)
+	var peers []movers
 	for _, t := range b.sftpTargets() {
-		servers = append(servers, t.server)
-		open = append(open, func() (mover, error) {
+		peers = append(peers, movers{t.server, t.local, func() (mover, error) {
 			c, err := t.open(ctx, sftpBuffer)
 			if err != nil {
 				return mover{}, err
@@ -51,18 +61,16 @@ func sftpTransfers(ctx context.Context, b *bench) error {
 				}
 				return c.get(name, size)
 			}, c.Close}, nil
-		})
+		}})
 	}
-	return b.compareMoves(ctx, "SFTP", servers, open)
+	return b.compareMoves(ctx, "SFTP", peers)
 }
 
 // ftpTransfers do the same by FTP.
 func ftpTransfers(ctx context.Context, b *bench, secure bool) error {
-	var servers []server
-	var open []func() (mover, error)
+	var peers []movers
 	for _, t := range b.ftpTargets(secure) {
-		servers = append(servers, t.server)
-		open = append(open, func() (mover, error) {
+		peers = append(peers, movers{t.server, t.local, func() (mover, error) {
 			c, err := t.open(ctx)
 			if err != nil {
 				return mover{}, err
@@ -73,14 +81,14 @@ func ftpTransfers(ctx context.Context, b *bench, secure bool) error {
 				}
 				return c.get(t.folder+name, size)
 			}, c.Close}, nil
-		})
+		}})
 	}
-	return b.compareMoves(ctx, ftpName(secure), servers, open)
+	return b.compareMoves(ctx, ftpName(secure), peers)
 }
 
 // compareMoves measures both directions. Sessions are opened before, and closed
 // after what is measured; a get reads what the put before it wrote.
-func (b *bench) compareMoves(ctx context.Context, what string, servers []server, open []func() (mover, error)) error {
+func (b *bench) compareMoves(ctx context.Context, what string, peers []movers) error {
 	for _, n := range sessions() {
 		each := b.options.size / int64(n)
 		for _, put := range []bool{true, false} {
@@ -89,8 +97,8 @@ func (b *bench) compareMoves(ctx context.Context, what string, servers []server,
 				name = what + " put"
 			}
 			var trials []trial
-			for i, s := range servers {
-				trials = append(trials, trial{s, func() (job, error) { return moveJob(open[i], n, put, each) }})
+			for _, p := range peers {
+				trials = append(trials, trial{p.server, func() (job, error) { return p.job(n, put, each) }})
 			}
 			if err := b.compare(ctx, name, n, float64(each)*float64(n), trials...); err != nil {
 				return err
@@ -100,26 +108,45 @@ func (b *bench) compareMoves(ctx context.Context, what string, servers []server,
 	return nil
 }
 
-func moveJob(open func() (mover, error), n int, put bool, each int64) (job, error) {
-	movers := make([]mover, 0, n)
+// job moves n files of a size at once. What is put is not there before: to replace a
+// file whole takes the memory of two, and servers that write over the old one take
+// that of one.
+func (p movers) job(n int, put bool, each int64) (job, error) {
+	open := make([]mover, 0, n)
 	j := job{
 		work: func() error {
-			return parallel(n, func(i int) error { return movers[i].move(put, fileName(i), each) })
+			return parallel(n, func(i int) error { return open[i].move(put, fileName(i), each) })
 		},
 		cleanup: func() {
-			for _, m := range movers {
+			for _, m := range open {
 				_ = m.close()
 			}
 		},
 	}
 	for range n {
-		m, err := open()
+		m, err := p.open()
 		if err != nil {
 			return j, err
 		}
-		movers = append(movers, m)
+		open = append(open, m)
 	}
-	return j, nil
+	if !put {
+		return j, nil
+	}
+	for i := range n {
+		if err := removeOld(filepath.Join(p.folder, fileName(i))); err != nil {
+			return j, err
+		}
+	}
+	return j, warmMemory(int64(n) * each)
+}
+
+// removeOld removes what an earlier round wrote, if there was one.
+func removeOld(name string) error {
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func fileName(i int) string { return fmt.Sprint("file", i) }

@@ -83,10 +83,6 @@ func newBench(ctx context.Context, o options, stderr io.Writer) (b *bench, err e
 	if b.files, err = os.MkdirTemp(files, "gateway-bench-"); err != nil {
 		return b, fmt.Errorf("make a folder for the files: %w", err)
 	}
-	b.progress.show("touching memory")
-	if err := warmMemory(b.files, o.size); err != nil {
-		return b, fmt.Errorf("fill the folder for the files once: %w", err)
-	}
 	// The peers' processes give up being root, and must still reach their folders.
 	for _, dir := range []string{b.dir, b.files} {
 		if err := os.Chmod(dir, 0o711); err != nil {

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,6 +41,9 @@ func sftpClientTransfers(ctx context.Context, b *bench) error {
 			made := filepath.Join(t.local, "client")
 			defer os.Remove(made)
 			puts = append(puts, trial{t.server, func() (job, error) {
+				if err := errors.Join(removeOld(made), warmMemory(b.options.size)); err != nil {
+					return job{}, err
+				}
 				j, err := b.batchJob(ctx, t, program, "put "+source+" client\n", io.Discard, way.options...)
 				run := j.work
 				j.work = func() error {

@@ -102,6 +102,9 @@ type conn struct {
 
 	transfer *running
 	queue    []line
+	// lingering is the data connection of the last download, until its peer closes it;
+	// of the goroutine of a transfer, while there is one.
+	lingering *net.TCPConn
 
 	began        time.Time // of the wait for a login
 	lastCommand  time.Time

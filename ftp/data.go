@@ -36,9 +36,20 @@ type dataConn struct {
 	// progress counts what moved on the wire, where the guard does or the kernel.
 	progress *atomic.Int64
 
+	// lingers says that somebody else closes raw.
+	lingers bool
+
 	srv    *Server
 	loan   *[]byte
 	lender *sync.Pool
+}
+
+// close gives back what the connection holds.
+func (d *dataConn) close() {
+	d.giveBack()
+	if !d.lingers {
+		_ = d.raw.Close()
+	}
 }
 
 // may is how many of the next want bytes may move now.
@@ -265,21 +276,25 @@ func (d *dataConn) receive(dst io.WriterAt, offset int64) error {
 	}
 }
 
-// finishSending tells the peer that this was all, and waits a little for it to
-// close: closing first could cut the tail of what it has not read.
+// finishSending tells the peer that this was all. In clear the close says so.
 func (d *dataConn) finishSending() error {
-	_ = d.raw.SetDeadline(time.Now().Add(d.stall))
-	if d.tls != nil {
-		if err := d.tls.CloseWrite(); err != nil {
-			return broken(err)
-		}
+	if d.tls == nil {
+		return nil
 	}
-	if err := d.raw.CloseWrite(); err != nil {
+	_ = d.raw.SetDeadline(time.Now().Add(d.stall))
+	if err := d.tls.CloseWrite(); err != nil {
 		return broken(err)
 	}
-	_ = d.raw.SetDeadline(time.Now().Add(finishTimeout))
-	_, _ = io.CopyN(io.Discard, d.raw, maxLinger)
-	return nil
+	return broken(d.raw.CloseWrite())
+}
+
+// linger waits a little for the peer to close a connection on which all was sent, and
+// closes it. A peer answers our close_notify by its own, and if nobody read that any
+// more the connection would be reset, which could cut the tail of what it has not read.
+func linger(raw *net.TCPConn) {
+	_ = raw.SetDeadline(time.Now().Add(finishTimeout))
+	_, _ = io.CopyN(io.Discard, raw, maxLinger)
+	_ = raw.Close()
 }
 
 // finishReceiving checks that what ended was meant to end: errTruncated if under

@@ -185,13 +185,12 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 	if err != nil {
 		return err
 	}
-	defer raw.Close()
 	sess := c.sess
 	d := &dataConn{
 		raw: raw, guard: &guarded{Conn: raw, stall: c.cfg.TransferStall, progress: &t.progress},
 		sends: j.sends, stall: c.cfg.TransferStall, progress: &t.progress, srv: c.srv,
 	}
-	defer d.giveBack()
+	defer d.close()
 	defer context.AfterFunc(ctx, d.cut)()
 	d.count = func(n int) {
 		t.moved.Add(int64(n))
@@ -220,7 +219,7 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 		return err
 	}
 	if j.sends {
-		return d.finishSending()
+		return c.sent(d)
 	}
 	if err := d.finishReceiving(); err != nil {
 		if !c.cfg.TakeTruncated {
@@ -229,6 +228,27 @@ func (c *conn) connect(ctx context.Context, t *running, port dataPort, private b
 		c.log.Warn("upload without close_notify taken as complete", "bytes", t.moved.Load())
 	}
 	return c.stillThere(ctx)
+}
+
+// sent ends a connection on which all was sent. The final reply does not wait for the
+// peer to close it too; the next transfer does not either, so that there is never more
+// than one that lingers.
+func (c *conn) sent(d *dataConn) error {
+	if err := d.finishSending(); err != nil || d.tls == nil {
+		return err
+	}
+	c.stopLingering()
+	c.lingering, d.lingers = d.raw, true
+	go linger(d.raw)
+	return nil
+}
+
+// stopLingering closes the connection that lingers. A second close does no harm.
+func (c *conn) stopLingering() {
+	if c.lingering != nil {
+		_ = c.lingering.Close()
+		c.lingering = nil
+	}
 }
 
 // hearTimeout is how long the reader may take to come to the end of a control
