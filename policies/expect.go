@@ -156,7 +156,7 @@ func (d *decoder) expect(p *Policy) {
 		}
 		if until, ends := p.turns(e.request); ends && !e.timed {
 			d.fault(e.at, "Expectation without a time",
-				"An exempt or device that this rests on holds until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
+				"An exempt, rollout or device that this rests on holds until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
 				until, d.opts.Now.UTC().Format(time.DateOnly))
 		}
 	}
@@ -198,6 +198,15 @@ func (p *Policy) turns(r session.Request) (until string, ends bool) {
 	for _, e := range p.exempts {
 		if !e.expired(r.Time) && turnsAt(e.until) {
 			return e.untilText, true
+		}
+	}
+	for _, q := range p.requires {
+		for _, w := range q.rollouts {
+			for _, s := range w.dates() {
+				if s.from.After(r.Time) && turnsAt(s.from) {
+					return s.written, true
+				}
+			}
 		}
 	}
 	for _, d := range p.devices {

@@ -124,11 +124,11 @@ func (d *decoder) read(src []byte) *hcl.File {
 			d.device(b)
 		case kindExpect:
 			d.expectation(b)
-		case "assert", "rollout", "profile", "group", "forbid", "crypto", "brownout":
+		case "assert", "profile", "group", "forbid", "crypto":
 			d.fault(b.TypeRange, "Statement not available yet",
 				"%q is planned and not part of the language yet. Known are %s.", b.Type, strings.Join(kinds(), ", "))
-		case "when":
-			d.fault(b.TypeRange, "Statement in the wrong place", "\"when\" belongs inside a require.")
+		case "when", kindRollout, "brownout":
+			d.fault(b.TypeRange, "Statement in the wrong place", "%q belongs inside a require.", b.Type)
 		default:
 			d.fault(b.TypeRange, "Unknown statement", "There is no statement %q.%s", b.Type, suggest(b.Type, kinds()))
 		}

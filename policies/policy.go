@@ -125,7 +125,7 @@ func (d *decoder) policy(src []byte) *Policy {
 	for _, dev := range p.devices {
 		dev.setTexts(base, d.opts.Hostname)
 		for _, q := range p.requires {
-			if dev.exemptedFrom(q) {
+			if dev.exemptedFrom(q) && !q.absolute {
 				q.exempts = append(q.exempts, dev.login)
 			}
 		}
@@ -134,7 +134,11 @@ func (d *decoder) policy(src []byte) *Policy {
 		p.relays = append([]string{}, d.opts.Relays...)
 	}
 	for _, e := range p.exempts {
-		e.requirement.exempts = append(e.requirement.exempts, e)
+		for _, q := range p.requires {
+			if q.name == e.name {
+				q.exempts = append(q.exempts, e)
+			}
+		}
 	}
 	if p.listeners == nil {
 		p.listeners = d.namedListeners()

@@ -56,6 +56,9 @@ func randomRequire(r *rand.Rand, n int) string {
 	if r.IntN(2) == 0 {
 		when = "  when {\n" + randomCondition(r, conditionNames()...) + "  }\n"
 	}
+	if r.IntN(3) == 0 {
+		return fmt.Sprintf("require \"r%d\" {\n%s%s%s}\n", n, randomCondition(r, conditionNames()...), when, randomRollouts(r))
+	}
 	what := randomCondition(r, conditionNames()...)
 	if k := r.IntN(3); k > 0 {
 		data := "  tls_resumption = " + strconv.Quote(pick(r, resumptions()...)) + "\n"
@@ -64,6 +67,18 @@ func randomRequire(r *rand.Rand, n int) string {
 		}
 	}
 	return fmt.Sprintf("require \"r%d\" {\n%s%s}\n", n, what, when)
+}
+
+func randomRollouts(r *rand.Rand) string {
+	out := ""
+	for i := range 1 + r.IntN(2) {
+		whom := randomCondition(r, "user", "group", "protocol", "channel")
+		where := "  from = \"near\"\n"
+		dates := pick(r, "observe = \"2027-01-01\"\n", "warn = \"2027-01-01\"\n", "brownout \"2027-01-01\" {\n every = \"2h\"\n for = \"1h\"\n}\n", "")
+		out += fmt.Sprintf("rollout \"w%d\" {\n%s%s%s  enforce = [%s]\n}\n", i, whom, where, dates,
+			pick(r, `"2027-02-01"`, `"2027-06-01"`, `"2027-02-01 50%", "2027-06-01"`))
+	}
+	return out
 }
 
 func randomExempt(r *rand.Rand, requirement, n int) string {
@@ -100,7 +115,7 @@ func randomRequest(r *rand.Rand) session.Request {
 		Phase: session.Phase(pick(r, "connect", "named", "verified")), Time: noon(),
 		Listener: pick(r, "a", "b", "c", ""), Protocol: session.Protocol(pick(r, "ftp", "sftp", "submission", "relay", "")),
 		Channel: session.ChannelKind(r.IntN(3)), Method: session.Method(pick(r, "password", "publickey", "keyboard-interactive", "")),
-		User: pick(r, "alice", "bob", "carol"), Known: r.IntN(4) > 0,
+		User: pick(r, "alice", "bob", "carol"), Known: r.IntN(4) > 0, Cohort: uint8(r.IntN(session.Cohorts)),
 	}
 	if addr := pick(r, "10.0.0.0", "10.1.2.3", "10.1.255.255", "10.2.0.0", "192.0.2.1", "2001:db8::1", "::1", ""); addr != "" {
 		out.Remote = netip.MustParseAddr(addr)
@@ -261,7 +276,7 @@ func TestAnybodyIsSomebody(t *testing.T) {
 			req.Phase, req.User, req.Known, req.Groups = session.PhaseNamed, "", false, nil
 			want := slices.ContainsFunc(users, func(u session.Request) bool {
 				who := req
-				who.User, who.Known, who.Groups = u.User, u.Known, u.Groups
+				who.User, who.Known, who.Groups, who.Cohort = u.User, u.Known, u.Groups, session.Cohorts-1
 				return p.Decide(who).Allowed
 			})
 			if got := p.Decide(req).Allowed; got != want {
@@ -296,6 +311,7 @@ func fortyRules() string {
 		fmt.Fprintf(&b, "allow \"a%d\" {\n protocol = [\"ftp\", \"sftp\"]\n group = [\"g%d\", \"users\"]\n tls_resumption = \"preferred\"\n grants = \"clear-data\"\n}\n", i, i)
 		fmt.Fprintf(&b, "require \"r%d\" {\n channel = \"encrypted\"\n when {\n group = \"g%d\"\n from = \"10.%d.0.0/16\"\n }\n}\n", i, i, i)
 		fmt.Fprintf(&b, "require \"s%d\" {\n method = [\"password\", \"publickey\"]\n tls_resumption = \"required\"\n when { user = \"u%d\" }\n}\n", i, i)
+		fmt.Fprintf(&b, "require \"w%d\" {\n channel = \"encrypted\"\n when {\n user = \"w%d\"\n from = \"192.0.2.0/24\"\n }\n rollout \"all\" {\n everybody = true\n warn = \"2027-01-01\"\n enforce = \"2027-09-01\"\n }\n}\n", i, i)
 		fmt.Fprintf(&b, "exempt \"r%d\" \"e\" {\n user = \"u%d\"\n from = \"near\"\n until = \"2027-06-30\"\n owner = \"o\"\n because = \"b\"\n}\n", i, i)
 	}
 	return b.String()
@@ -306,6 +322,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	for name, r := range map[string]session.Request{
 		"verified": request(groups("users", "g3")), "named": request(named, plain), "connect": request(connecting),
 		"anybody": request(nameless), "unknown": request(unknown, named), "exempt": request(plain, from("10.1.0.1"), groups("g1")),
+		"warned": request(plain, func(r *session.Request) { r.User = "w3" }),
 	} {
 		if n := testing.AllocsPerRun(100, func() { p.Decide(r) }); n != 0 {
 			t.Errorf("%s: got %v allocations, want none", name, n)
@@ -320,6 +337,7 @@ func BenchmarkDecide(b *testing.B) {
 	}
 	for name, r := range map[string]session.Request{
 		"verified": request(groups("users", "g3")), "connect": request(connecting), "anybody": request(nameless),
+		"warned": request(plain, func(r *session.Request) { r.User = "w3" }),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -119,10 +119,21 @@ type Identity struct {
 type Account struct {
 	Known    bool
 	Disabled bool
+	// As is, for a name that does not exist, the account whose facts stand for its own:
+	// Identity has its groups. Empty if there is none.
+	As       string
 	Identity Identity
 	// Generation changes with every change of the account or its credentials. A
 	// login during which it changed is refused: what was proven may no longer count.
 	Generation int64
+}
+
+// groups are those of the account; nil for a name that does not exist.
+func (a Account) groups() []string {
+	if !a.Known {
+		return nil
+	}
+	return a.Identity.Groups
 }
 
 // NewID returns 16 random hexadecimal digits, for a connection or a session.
