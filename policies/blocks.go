@@ -154,7 +154,7 @@ func (d *decoder) networkNames() []string {
 func (d *decoder) room(b *hclsyntax.Block, n int) {
 	before := d.conditions
 	if d.conditions += n; before <= maxConditions && d.conditions > maxConditions {
-		d.fault(b.DefRange(), "Too many statements", "A policy may have %d conditions: one for each allow and exempt, two for each require and device.", maxConditions)
+		d.fault(b.DefRange(), "Too many statements", "A policy may have %d conditions: one for each allow, exempt and rollout, two for each require and device.", maxConditions)
 	}
 }
 
@@ -187,21 +187,30 @@ func (d *decoder) require(b *hclsyntax.Block) {
 	if d.labels(b, "name") {
 		s.name = b.Labels[0]
 	}
+	var r ratchet
 	before := len(d.diags)
-	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrAbsolute, "reply", "notice"), func(a *hclsyntax.Attribute) {
+	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope), func(a *hclsyntax.Attribute) {
 		switch a.Name {
+		case attrDays, attrQuiet, attrScope:
+			d.ratchetSetting(&r, a)
 		case attrSSHProfile:
 			s.ssh.Demanded = d.sshProfile(a, session.SSHModern, session.SSHCompatible)
 		case attrResumption:
 			s.data.Demanded = d.resumption(a)
 		case attrFactors:
-			d.factors(s, a)
+			if r.factors = floor(a); !r.factors {
+				d.factors(s, a)
+			}
 		case attrAbsolute:
 			s.absolute = d.flag(a)
 		case "reply":
 			s.reply = d.reply(a, "{hostname}")
 		case "notice":
 			s.notice = d.reply(a, "{hostname}", "{date}", "{instead}")
+		case dimChannel.word():
+			if r.channel = floor(a); !r.channel {
+				d.condition(&s.cond, a)
+			}
 		default:
 			d.condition(&s.cond, a)
 		}
@@ -218,12 +227,13 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			d.fault(inner.TypeRange, "Unknown block", "A require has no block %q.%s", inner.Type, suggest(inner.Type, []string{"when", kindRollout}))
 		}
 	}
-	if s.cond.empty() && !s.settles() && s.ways == nil && len(d.diags) == before {
+	if s.cond.empty() && !s.settles() && s.ways == nil && !r.channel && !r.factors && len(d.diags) == before {
 		d.fault(b.DefRange(), "Require without a requirement",
 			"Say what must hold, such as channel = \"encrypted\". What stands in \"when\" says only for whom.")
 	}
-	d.room(b, 2)
-	d.requires = append(d.requires, s)
+	parts := d.parts(s, r)
+	d.room(b, 2*len(parts)+len(s.rollouts))
+	d.requires = append(d.requires, parts...)
 }
 
 func (d *decoder) when(b *hclsyntax.Block) *condition {

@@ -78,7 +78,6 @@ func (d *decoder) rollout(s *statement, b *hclsyntax.Block) {
 	if len(d.diags) == before {
 		d.rolloutDates(w, b.DefRange())
 	}
-	d.room(b, 1)
 	s.rollouts = append(s.rollouts, w)
 }
 

@@ -51,8 +51,18 @@ func (s scale) describe(n int64) string {
 	}
 }
 
-// words says spans of the fact. Those of a ratchet have no end.
-func (s scale) words(spans []span) string { return fmt.Sprintf("at least %d", spans[0].low) }
+// words says spans of the fact. Those of floors have no end.
+func (s scale) words(spans []span) string {
+	low := spans[0].low
+	switch {
+	case s < scaleAccountDays:
+		return fmt.Sprintf("this client %s on at least %d days", session.Level(s-scaleClientDays).Past(), low)
+	case s < scaleQuietDays:
+		return fmt.Sprintf("the account %s on at least %d days", session.Level(s-scaleAccountDays).Past(), low)
+	default:
+		return fmt.Sprintf("nothing less than %s used for at least %d days", session.Level(s-scaleQuietDays), low)
+	}
+}
 
 // A span is a part of a scale: from low up to and without high.
 type span struct{ low, high int64 }

@@ -100,6 +100,10 @@ func (s *statement) setTexts(file string) {
 	case kindRequire:
 		s.reason = "required and not met: " + s.cond.String()
 		s.unproven = "required and not proven: " + s.waysText()
+		if s.when != nil && s.when.spanned() {
+			s.reason += ", as its floor is: " + s.when.String()
+			s.unproven += ", as its floor is: " + s.when.String()
+		}
 	case kindExempt:
 		s.rule = fmt.Sprintf("%s %q %q (%s:%d)", s.kind, s.name, s.own, file, s.line)
 		s.reason = fmt.Sprintf("exempted from require %q until %s by %s", s.name, s.untilText, s.owner)
@@ -208,7 +212,7 @@ func (c *condition) unmet(r session.Request) []string {
 	}
 	for n, spans := range c.spans {
 		if got := scale(n).number(&r); !within(spans, got) {
-			out = append(out, scale(n).describe(got)+", not "+scale(n).words(spans))
+			out = append(out, fmt.Sprintf("%s; asked is %s", scale(n).describe(got), scale(n).words(spans)))
 		}
 	}
 	if c.inside && !insideAddress(r.Local) {

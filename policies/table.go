@@ -9,8 +9,8 @@ import (
 
 const (
 	words = 16
-	// maxConditions is how many conditions a policy may have: one for each allow
-	// and exempt, one for each require and one more for its when, one for each device
+	// maxConditions is how many conditions a policy may have: one for each allow,
+	// exempt and rollout, one for each require and one more for its when, one for each device
 	// and one more for its user.
 	maxConditions = words * 64
 )
@@ -288,7 +288,9 @@ func compile(allows, requires, exempts []*statement, devices []*device) tables {
 			whens.set(s.when.id)
 		}
 		for _, w := range s.rollouts {
-			add(&w.cond)
+			if s.part == 0 { // the parts of a require share them
+				add(&w.cond)
+			}
 		}
 	}
 	logins := deviceLogins(devices)

@@ -85,9 +85,9 @@ type Config struct {
 	// History remembers what logins showed. Without one, nothing is remembered: no floor
 	// ever rises and no password counts as exposed.
 	History Historian
-	// VerifyRefused lets History find out, after the reply, whether a password that
-	// crossed in clear although it was refused is one of an account.
-	VerifyRefused bool
+	// IgnoreRefused leaves it open whether a password that crossed in clear although it
+	// was refused is one of an account. Otherwise History finds it out after the reply.
+	IgnoreRefused bool
 	// CohortKey keys the hash that divides names into cohorts.
 	CohortKey []byte
 	// NameKey keys the hash under which names that do not exist are recorded.

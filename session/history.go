@@ -134,7 +134,7 @@ func (a *Attempt) exposed(c Credential, crossed string) {
 // suspect gives a password that crossed in clear, unasked for, to be looked at after
 // the reply.
 func (a *Attempt) suspect(c Credential) {
-	if h := a.gate.cfg.History; h != nil && a.gate.cfg.VerifyRefused && c.Method.Factor() == FactorPassword {
+	if h := a.gate.cfg.History; h != nil && !a.gate.cfg.IgnoreRefused && c.Method.Factor() == FactorPassword {
 		h.Suspect(c, a.peer.Remote.Addr())
 	}
 }

@@ -25,6 +25,9 @@ const (
 	nameKeySize = 32
 )
 
+// cohortKey keys the hash that divides names into the cohorts of rollouts.
+const cohortKey = "cohorts"
+
 // core is what a running gateway and a command without one share: the state,
 // under its lock.
 type core struct {
@@ -39,6 +42,8 @@ type core struct {
 	recorder session.Recorder // to it; a running node counts what passes
 	queue    *queue.Queue
 	nameKey  []byte // session.Config.NameKey
+
+	cohortKey []byte // session.Config.CohortKey
 }
 
 // openCore locks and opens the state. What was opened is closed again on an
@@ -59,6 +64,9 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	}
 	if c.nameKey, err = c.db.Secret(ctx, nameKey, nameKeySize); err != nil {
 		return nil, fmt.Errorf("read the key of recorded names: %w", err)
+	}
+	if c.cohortKey, err = c.db.Secret(ctx, cohortKey, nameKeySize); err != nil {
+		return nil, fmt.Errorf("read the key of cohorts: %w", err)
 	}
 	bounds := cfg.Limits
 	bounds.File, bounds.Log = filepath.Join(cfg.State, "bans.json"), log

@@ -336,13 +336,21 @@ type Core struct {
 // or session was not given back.
 func New(t testing.TB, rules Rules) *Core {
 	t.Helper()
+	return NewWith(t, rules, func(*session.Config) {})
+}
+
+// NewWith is New with a Config that was changed.
+func NewWith(t testing.TB, rules Rules, change func(*session.Config)) *Core {
+	t.Helper()
 	c := &Core{Accounts: &Accounts{}, Record: &Record{}, Limits: &Limits{}}
 	c.Accounts.Add("alice", "right", "", "users")
 	c.Accounts.Add("bob", "bob", "")
-	c.Gate = session.NewGate(session.Config{
+	cfg := session.Config{
 		Auth: c.Accounts, Policy: rules, Recorder: c.Record, Limiter: c.Limits,
 		NameKey: []byte("test"), FailureTime: time.Millisecond,
-	})
+	}
+	change(&cfg)
+	c.Gate = session.NewGate(cfg)
 	t.Cleanup(func() {
 		c.Gate.Close()
 		if admitted, inside := c.Limits.Held(); admitted != 0 || inside != 0 {
