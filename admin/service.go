@@ -12,6 +12,7 @@ import (
 	"gateway/policies"
 	"gateway/queue"
 	"gateway/session"
+	"gateway/smtp/dkim"
 )
 
 // ErrUsage is a request that cannot be right whatever the state: a bad name, a
@@ -53,6 +54,7 @@ type Service struct {
 	Queue    *queue.Queue
 	Recorder session.Recorder
 	Rules    Rules
+	DKIM     *dkim.Keys
 	// NameKey is session.Config.NameKey.
 	NameKey []byte
 
@@ -148,6 +150,12 @@ func methods() map[string]call {
 		"queue.retry":   method((*Service).queueRetry),
 		"queue.remove":  method((*Service).queueRemove),
 
+		"mail.key.list":    method((*Service).mailKeyList),
+		"mail.key.add":     method((*Service).mailKeyAdd),
+		"mail.key.prepare": method((*Service).mailKeyPrepare),
+		"mail.key.rotate":  method((*Service).mailKeyRotate),
+		"mail.key.remove":  method((*Service).mailKeyRemove),
+
 		"cert.list":  method((*Service).certList),
 		"cert.show":  method((*Service).certShow),
 		"cert.renew": method((*Service).certRenew),
@@ -182,6 +190,7 @@ const (
 	verbRetry   session.Verb = "retry"
 	verbRenew   session.Verb = "renew"
 	verbAccept  session.Verb = "accept"
+	verbRotate  session.Verb = "rotate"
 	verbEnrol   session.Verb = "enrol"
 )
 

@@ -33,6 +33,9 @@ const (
 	dialTimeout  = 10 * time.Second
 	// maxSessions is what the servers are told to take at once.
 	maxSessions = 30000
+	// filesEach is how many files the gateway, which inherits our limit, has open for a
+	// session: its connections and its folder.
+	filesEach = 4
 	// spareFiles are open beside the connections of sessions.
 	spareFiles = 2000
 )
@@ -67,7 +70,7 @@ func newBench(ctx context.Context, o options, stderr io.Writer) (b *bench, err e
 			b.stop()
 		}
 	}()
-	if err := raiseFiles(uint64(max(o.idle, 2*o.uploads)) + spareFiles); err != nil {
+	if err := raiseFiles(uint64(filesEach*max(o.idle, o.uploads)) + spareFiles); err != nil {
 		return b, err
 	}
 	if b.dir, err = os.MkdirTemp(o.dir, "gateway-bench-"); err != nil {

@@ -21,6 +21,7 @@ import (
 	"gateway/session"
 	"gateway/sftp"
 	"gateway/smtp"
+	"gateway/smtp/milter"
 	"gateway/storage/local"
 	"gateway/transfer"
 )
@@ -51,6 +52,7 @@ type Config struct {
 	HostKeyOverlap time.Duration
 	SMTP           smtp.Config
 	Mail           queue.Config
+	Milters        []milter.Config
 	Log            Log
 
 	// ShutdownGrace is how long transfers may go on after the first signal.
@@ -92,6 +94,9 @@ type Listener struct {
 	// Bandwidth is how many bytes a second of files all its connections may move
 	// together in each direction. Zero is no limit.
 	Bandwidth int64
+
+	// Milters are names of Config.Milters, in the order in which they are asked.
+	Milters []string
 
 	at hcl.Range
 }
@@ -253,6 +258,7 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
 		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")
 	}
+	c.checkMilters(d, l)
 	if l.ProxyData && (l.Protocol != session.FTP || len(l.Proxies) == 0) {
 		d.fault(l.at, "No data ports behind a proxy", "proxy_data is for an ftp listener with proxy_protocol; leave it out.")
 	}

@@ -35,6 +35,7 @@ func (c *Config) section() section {
 			{name: "ftp", doc: "FTP and FTPS.", open: fixed(c.ftp)},
 			{name: "sftp", doc: "SSH and SFTP.", open: fixed(c.sftp)},
 			{name: "smtp", doc: "Submission and relay: what is accepted.", open: fixed(c.smtp)},
+			{name: "milter", label: "name", many: true, doc: "A content filter such as rspamd or clamav-milter. It looks at the mail of the listeners that name it in milters.", open: c.milter},
 			{name: "mail", doc: "The queue: where accepted mail goes.", open: fixed(c.mail)},
 			{name: "storage", doc: "Where accounts keep their files.", open: fixed(c.storage)},
 			{name: "certificates", doc: "The TLS certificate. Without this block the gateway makes one by an authority of its own.", open: fixed(c.certificates)},
@@ -86,6 +87,7 @@ func (c *Config) listener(_ *decoder, at hcl.Range, name string) (section, error
 		flag("proxy_data", &l.ProxyData, "false", "ftp behind proxy_protocol: the balancer forwards the passive ports too, with a header on each connection."),
 		flag("allow_public", &l.AllowPublic, "false", "metrics: listen on an address that is not loopback. There is no login; whoever reaches it can read it."),
 		parsed("ssh_profile", "compatible | modern", &l.SSHProfile, parseSSHProfile, "compatible", "Of an sftp listener: the SSH algorithms that it offers. compatible has nothing with SHA-1 and works with the clients of today; modern has only mlkem768x25519, curve25519 and AES-GCM. Rules can ask for less, or exempt one device for a while (docs/policy.md)."),
+		list("milters", "name", &l.Milters, parseMilterName, "", "Of a submission or relay listener: the milters that look at each message, one after the other."),
 		size("bandwidth", &l.Bandwidth, "no limit", "Bytes of files that all its connections together may move in a second, in each direction; for ftp and sftp."),
 	}}, nil
 }

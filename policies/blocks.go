@@ -189,7 +189,8 @@ func (d *decoder) require(b *hclsyntax.Block) {
 	}
 	var r ratchet
 	before := len(d.diags)
-	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope), func(a *hclsyntax.Attribute) {
+	known := append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope)
+	d.attributes("A require", b.Body, known, func(a *hclsyntax.Attribute) {
 		switch a.Name {
 		case attrDays, attrQuiet, attrScope:
 			d.ratchetSetting(&r, a)
@@ -201,6 +202,8 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			if r.factors = floor(a); !r.factors {
 				d.factors(s, a)
 			}
+		case attrJournal:
+			d.journal(s, a)
 		case attrAbsolute:
 			s.absolute = d.flag(a)
 		case "reply":

@@ -93,6 +93,7 @@ func (p *Policy) data(matched *bits, now time.Time) session.DataRules {
 	for _, q := range p.demands {
 		if q.applies(matched) && exemption(q, matched, now) == nil {
 			out.Demanded = stricter(out.Demanded, q.data.Demanded)
+			out = withJournals(out, q.data)
 		}
 	}
 	return out
@@ -116,6 +117,9 @@ func (s *statement) says() []string {
 			verb = "demands "
 		}
 		out = append(out, verb+attrResumption+" "+r.String())
+	}
+	for _, rule := range s.data.Journals() {
+		out = append(out, "demands "+attrJournal+" "+rule)
 	}
 	if words := grantedWords(s.data); len(words) > 0 {
 		out = append(out, "grants "+strings.Join(words, ", "))
@@ -163,7 +167,7 @@ func (c *condition) byPasswordOverSFTP() bool {
 
 // ofFTP is d without what it says of other protocols.
 func ofFTP(d session.DataRules) session.DataRules {
-	d.SCP, d.EnrolKeys = false, false
+	d.SCP, d.EnrolKeys, d.Journal = false, false, [session.MaxJournals]string{}
 	return d
 }
 
@@ -185,7 +189,10 @@ func (p *Policy) lintData(warn func(s *statement, format string, args ...any)) {
 		}
 	}
 	for _, q := range p.demands {
-		if !q.when.overFTPS() {
+		if len(q.data.Journals()) > 0 && !q.when.takesMail() {
+			warn(q, "require %q demands a journal and never applies to mail, so it means nothing", q.name)
+		}
+		if ofFTP(q.data) != (session.DataRules{}) && !q.when.overFTPS() {
 			warn(q, "require %q says something of data connections and never applies to FTP over TLS, so it means nothing", q.name)
 		}
 		if q.data.Demanded == session.ResumptionOff {

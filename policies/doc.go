@@ -55,6 +55,18 @@
 // The word enrol-keys of grants is of SFTP: whoever logged in by password may bring
 // keys for their own account (session.Session.MayEnrol).
 //
+// # Copies of mail
+//
+// A require may take journal, a folder into which a copy of each message goes that
+// is sent in a session to which it applies (session.ParseJournalRule). Mail of which
+// no copy can be kept is not accepted. It refuses no login, and every require that
+// applies and is not exempted counts:
+//
+//	require "archive" {
+//	  journal = "archive:/mail/{date}"
+//	  when { protocol = "submission"  group = "traders" }
+//	}
+//
 // # Algorithms of SSH
 //
 // A require may take ssh_profile, "modern" or "compatible": at most that list of

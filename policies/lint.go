@@ -108,14 +108,17 @@ func (p *Policy) possible(a *statement) bool {
 }
 
 // needed reports whether an exemption can match where its requirement applies
-// and fails, or demands something of data connections.
+// and fails, or demands something of the session.
 func (s *statement) needed() bool {
 	q := s.requirement
 	if q.when != nil && (disjoint(s.cond.listener, q.when.listener) || disjoint(s.cond.user, q.when.user) ||
 		apart(s.cond.from, q.when.from)) {
 		return false
 	}
-	if q.aboutData() && s.cond.overFTPS() && q.when.overFTPS() || q.ways != nil {
+	if ofFTP(q.data) != (session.DataRules{}) && s.cond.overFTPS() && q.when.overFTPS() || q.ways != nil {
+		return true
+	}
+	if len(q.data.Journals()) > 0 && s.cond.takesMail() && q.when.takesMail() {
 		return true
 	}
 	if q.aboutSSH() && s.cond.overSSH() && q.when.overSSH() {

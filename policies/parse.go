@@ -51,6 +51,7 @@ type decoder struct {
 	expects    []expectation
 	prefixes   int
 	conditions int
+	journals   int
 }
 
 // syntax reads the text as far as HCL goes. Only plain values are let through to

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -45,6 +47,11 @@ type Envelope struct {
 	MessageID string
 	// Route is the account's own route; "" for the default one.
 	Route string
+	// Header is put in front of the content: whole fields, with their line ends. It is
+	// for what is known only when all of the content was written, such as a signature.
+	Header string
+	// Hold keeps the message from being delivered until Release.
+	Hold bool
 	// SMTPUTF8 says that the sender asked for it (RFC 6531): addresses may hold
 	// more than ASCII.
 	SMTPUTF8 bool
@@ -153,10 +160,13 @@ func (d *Draft) Commit(ctx context.Context, e Envelope) (string, error) {
 	if err := d.queue.checkSpace(); err != nil {
 		return "", err
 	}
+	if err := d.prepend(e.Header); err != nil {
+		return "", err
+	}
 	now := d.queue.now()
 	m := message{
 		id: d.id, from: e.From, account: e.User, conn: e.Conn, session: e.Session, messageID: e.MessageID,
-		route: route, smtputf8: e.SMTPUTF8, eightBit: d.eightBit, size: d.size, inFile: d.file != nil,
+		route: route, held: e.Hold, smtputf8: e.SMTPUTF8, eightBit: d.eightBit, size: d.size, inFile: d.file != nil,
 		accepted: now, next: now,
 	}
 	for i, to := range e.To {
@@ -175,6 +185,42 @@ func (d *Draft) Commit(ctx context.Context, e Envelope) (string, error) {
 	}
 	d.queue.rouse()
 	return d.id, nil
+}
+
+// prepend puts fields in front of the content that was written.
+func (d *Draft) prepend(header string) error {
+	if header == "" {
+		return nil
+	}
+	d.eightBit = d.eightBit || !ascii7([]byte(header))
+	d.size += int64(len(header))
+	if d.file == nil {
+		*d.buffer = slices.Insert(*d.buffer, 0, []byte(header)...)
+		return nil
+	}
+	// The content follows in a file of its own, which takes the place of the first.
+	old := d.file
+	defer old.Close()
+	name := d.path(draftPrefix)
+	if err := os.Remove(name); err != nil {
+		return fmt.Errorf("put fields in front of the content: %w", err)
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("put fields in front of the content: %w", diskError(err))
+	}
+	d.file = f
+	_, err = f.WriteString(header)
+	if err == nil {
+		_, err = old.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		_, err = io.Copy(f, old)
+	}
+	if err != nil {
+		return fmt.Errorf("put fields in front of the content: %w", diskError(err))
+	}
+	return nil
 }
 
 // publish gives the content file its name, for good. It runs in the caller's

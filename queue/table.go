@@ -49,10 +49,10 @@ func (q *Queue) insert(ctx context.Context, m message) error {
 
 func insertMessage(ctx context.Context, tx *sql.Tx, m message) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO messages
-		(id, sender, account, conn, session, message_id, route, smtputf8, eight_bit, size, in_file, accepted, next_attempt)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		(id, sender, account, conn, session, message_id, route, smtputf8, eight_bit, size, in_file, accepted, next_attempt, held)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
 		m.id, m.from, m.account, m.conn, m.session, m.messageID, m.route, number(m.smtputf8), number(m.eightBit),
-		m.size, number(m.inFile), micros(m.accepted), micros(m.next))
+		m.size, number(m.inFile), micros(m.accepted), micros(m.next), number(m.held))
 	if err != nil {
 		return fmt.Errorf("insert message: %w", err)
 	}

@@ -58,6 +58,9 @@ type DataRules struct {
 	// EnrolKeys lets a session that a password opened bring keys for its own account
 	// (SFTP).
 	EnrolKeys bool
+	// Journal are the copies that are to be kept of mail that the session sends; see
+	// JournalRule. Which place a rule has says nothing.
+	Journal [MaxJournals]string
 }
 
 // Resumption is what data connections must show on a listener that asks for

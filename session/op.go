@@ -21,6 +21,8 @@ type Op struct {
 	Carrier *Channel
 	// MessageID and QueueID complete the record of Accept.
 	MessageID, QueueID string
+	// Note is what the record of a success says beyond that, as its reason.
+	Note string
 }
 
 // Action returns what is under way.
@@ -46,6 +48,9 @@ func (o *Op) End(_ context.Context, err error) error {
 
 func (o *Op) record(outcome string, cause error) error {
 	e := o.event(outcome)
+	if outcome == OutcomeDone && o.Note != "" {
+		e.Reason = printable(o.Note, maxReason)
+	}
 	if cause != nil {
 		e.Reason = printable(cause.Error(), maxReason)
 	}

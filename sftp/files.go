@@ -238,3 +238,17 @@ func (u *upload) close(ctx context.Context, cause error) error {
 	}
 	return u.w.Commit(ctx)
 }
+
+// shown is a file that was written and is under its name before the peer closed it:
+// there is nothing left to do but to tell how that went.
+type shown struct{ err error }
+
+func (s shown) close(context.Context, error) error { return s.err }
+
+// show ends the upload with that handle now.
+func (f *files) show(number uint64, u *upload) error {
+	f.handles.remove(number, u)
+	err := u.close(context.WithoutCancel(f.ctx), nil)
+	f.handles.put(number, shown{err})
+	return err
+}

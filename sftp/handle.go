@@ -69,9 +69,14 @@ func (t *handles) add(h handle) uint64 {
 	for t.open[number] != nil {
 		number = t.next()
 	}
+	t.put(number, h)
+	return number
+}
+
+// put makes number, which no other has, stand for h.
+func (t *handles) put(number uint64, h handle) {
 	t.open[number] = h
 	t.count(h, +1)
-	return number
 }
 
 func (t *handles) remove(number uint64, h handle) {

@@ -22,7 +22,7 @@ func (f *files) look(r *request, at func(context.Context, string) (storage.Info,
 	}
 	info, err := at(f.ctx, r.path)
 	if errors.Is(err, session.ErrNotExist) {
-		if u := f.writing(r.path); u != nil {
+		if _, u := f.writing(r.path); u != nil {
 			info, err = u.stat()
 		}
 	}
@@ -45,26 +45,26 @@ func (f *files) setstat(r *request) error {
 		// account may not even be allowed to make one.
 		return nil
 	case errors.Is(err, session.ErrNotExist):
-		if u := f.writing(r.path); u != nil {
+		if _, u := f.writing(r.path); u != nil {
 			return u.setAttr(attr)
 		}
 	}
 	return err
 }
 
-// writing finds the file that is being written to a name by this subsystem; nobody
-// else may see it yet.
-func (f *files) writing(name string) *upload {
+// writing finds the file that is being written to a name by this subsystem, and its
+// handle; nobody else may see it yet.
+func (f *files) writing(name string) (uint64, *upload) {
 	clean, err := transfer.Resolve("/", name)
 	if err != nil {
-		return nil
+		return 0, nil
 	}
-	for _, h := range f.handles.open {
+	for number, h := range f.handles.open {
 		if u, ok := h.(*upload); ok && u.path == clean {
-			return u
+			return number, u
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 func (f *files) remove(r *request) error { return f.view().Remove(f.ctx, r.path) }
@@ -80,6 +80,18 @@ func (f *files) rename(r *request) error { return f.move(r, false) }
 func (f *files) move(r *request, replace bool) error {
 	if f.enrols(r.target) {
 		return errKeysName
+	}
+	err := f.view().Rename(f.ctx, r.path, r.target, replace)
+	if !errors.Is(err, session.ErrNotExist) {
+		return err
+	}
+	// sshfs does not wait for the close of what it has written, and may rename it before.
+	number, u := f.writing(r.path)
+	if u == nil {
+		return err
+	}
+	if err := f.show(number, u); err != nil {
+		return err
 	}
 	return f.view().Rename(f.ctx, r.path, r.target, replace)
 }

@@ -553,3 +553,16 @@ func TestNewFileIsKnownToItsWriter(t *testing.T) {
 		t.Errorf("answered %s, want %s", got, want)
 	}
 }
+
+// sshfs closes a file without waiting for the answer, so that a rename can come before:
+// what was written is shown first.
+func TestRenameOfANewFileNotYetClosed(t *testing.T) {
+	t.Parallel()
+	k := newTalk(t)
+	got := codes(k.say(t, send(3, 1, "a", openWrite|openCreate, 0), send(6, 1, nth(1), int64(0), "new"),
+		send(18, 1, "a", "b"), send(6, 1, nth(1), int64(3), "x"), send(4, 1, nth(1)),
+		send(7, 1, "a"), send(3, 1, "b", openRead, 0), send(5, 1, nth(2), int64(0), 10)))
+	if want := "type 102 0 0 4 0 2 type 102 type 103"; got != want {
+		t.Errorf("answered %s, want %s", got, want)
+	}
+}

@@ -19,6 +19,9 @@ const (
 	leastProgress = 8 << 10
 	// closeTimeout is how long Close waits for the peer to take what was written.
 	closeTimeout = time.Second
+	// shortWrite is the longest write that its caller sends itself. The library's parts
+	// of a long packet are longer, but for its end.
+	shortWrite = 1 << 10
 )
 
 // protocolVersion is how a client must begin (RFC 4253, section 4.2). The library
@@ -45,6 +48,7 @@ type wire struct {
 	lost    atomic.Bool  // reading or writing failed, or the peer hung up
 	stalled atomic.Bool  // the peer did not read for flushTimeout
 	greeted int          // bytes of protocolVersion that have come; for Read only
+	ahead   ahead        // for Read only
 
 	mu       sync.Mutex
 	changed  sync.Cond // there is room, or the flusher ended
@@ -60,16 +64,23 @@ func newWire(c net.Conn, pool *buffers) *wire {
 	return w
 }
 
+// Read is called by one goroutine at a time.
 func (w *wire) Read(p []byte) (int, error) {
+	n, err := w.ahead.read(w.pool, w.receive, p)
+	if w.greeted < len(protocolVersion) && !w.greet(p[:n]) {
+		return 0, errNotSSH
+	}
+	return n, err
+}
+
+// receive reads from the network.
+func (w *wire) receive(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if n > 0 {
 		w.heard.Store(time.Now().UnixNano())
 	}
 	if err != nil {
 		w.lost.Store(true)
-	}
-	if w.greeted < len(protocolVersion) && !w.greet(p[:n]) {
-		return 0, errNotSSH
 	}
 	return n, err
 }
@@ -87,6 +98,9 @@ func (w *wire) greet(p []byte) bool {
 func (w *wire) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(p) <= shortWrite && !w.flushing && w.err == nil && !w.closed {
+		return w.writeShort(p)
+	}
 	taken := 0
 	for taken < len(p) {
 		switch {
@@ -109,6 +123,22 @@ func (w *wire) Write(p []byte) (int, error) {
 	return taken, nil
 }
 
+// writeShort sends p itself, since nothing else is being sent: another goroutine
+// would only come later. It is called with the lock held.
+func (w *wire) writeShort(p []byte) (int, error) {
+	w.flushing = true
+	w.sent(w.send(p))
+	if w.err == nil && w.waiting.len() > 0 {
+		go w.flush()
+	} else {
+		w.idle()
+	}
+	if w.err != nil {
+		return 0, w.err
+	}
+	return len(p), nil
+}
+
 // flush sends until there is nothing to send.
 func (w *wire) flush() {
 	w.mu.Lock()
@@ -118,20 +148,25 @@ func (w *wire) flush() {
 		w.waiting = outgoing{}
 		w.changed.Broadcast()
 		err := w.send(out.bytes())
-		w.mu.Unlock()
 		out.release(w.pool)
-		if err != nil {
-			w.lost.Store(true)
-			_ = w.Conn.Close() // so that reading ends, too
-		}
-		w.mu.Lock()
-		if err != nil {
-			w.stalled.Store(!w.closed && errors.Is(err, os.ErrDeadlineExceeded))
-			w.err = err
-		}
+		w.sent(err)
 	}
+	w.idle()
+}
+
+// sent notes how sending ended. It is called with the lock held.
+func (w *wire) sent(err error) {
+	if err != nil {
+		w.lost.Store(true)
+		w.stalled.Store(!w.closed && errors.Is(err, os.ErrDeadlineExceeded))
+		w.err = err
+		_ = w.Conn.Close() // so that reading ends, too
+	}
+}
+
+// idle notes that nobody sends any more. It is called with the lock held.
+func (w *wire) idle() {
 	w.waiting.release(w.pool)
-	w.waiting = outgoing{}
 	w.flushing = false
 	w.changed.Broadcast()
 }
@@ -184,6 +219,36 @@ func (w *wire) lastHeard() time.Time {
 		return time.Unix(0, heard)
 	}
 	return time.Time{}
+}
+
+// ahead is what was read from the network before it was asked for. The library asks
+// for its packets in small parts; while a peer sends much, larger ones are read. The
+// zero value is ready for use and holds no buffer.
+type ahead struct {
+	held *block
+	r, w int  // held[r:w] is not yet read
+	much bool // the last read took all that was asked for: there is probably more
+}
+
+// read reads into p what is here, or what receive gets.
+func (a *ahead) read(pool *buffers, receive func([]byte) (int, error), p []byte) (n int, err error) {
+	if a.r == a.w && (!a.much || len(p) >= blockSize) {
+		n, err = receive(p)
+		a.much = n == len(p) && n >= smallSize
+		return n, err
+	}
+	if a.r == a.w {
+		a.held = pool.block()
+		a.r = 0
+		a.w, err = receive(a.held[:])
+		a.much = a.w >= smallSize
+	}
+	n = copy(p, a.held[a.r:a.w])
+	if a.r += n; a.r == a.w {
+		pool.giveBlock(a.held)
+		a.held = nil
+	}
+	return n, err
 }
 
 // outgoing is what waits to be sent: in a small buffer as long as it fits, for

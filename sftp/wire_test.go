@@ -131,7 +131,7 @@ func TestWireCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, theirs := net.Pipe()
 		w := newWire(theirs, newBuffers())
-		if _, err := w.Write([]byte("unread")); err != nil {
+		if _, err := w.Write(make([]byte, 2*shortWrite)); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
@@ -146,7 +146,7 @@ func TestWireCloseIsBounded(t *testing.T) {
 
 		_, theirs = net.Pipe()
 		w = newWire(theirs, newBuffers())
-		if _, err := w.Write([]byte("unread")); err != nil {
+		if _, err := w.Write(make([]byte, 2*shortWrite)); err != nil {
 			t.Fatal(err)
 		}
 		began = time.Now()

@@ -105,6 +105,8 @@ var (
 	replyHeader         = reply{550, "5.6.0", "Malformed message header"}
 	replyFrom           = reply{550, "5.6.0", "Exactly one readable From field is required"}
 	replySender         = reply{550, "5.6.0", "At most one readable Sender field is allowed"}
+	replyFiltered       = reply{550, "5.7.1", "Message refused by a filter"}
+	replyJournal        = reply{451, "4.3.0", "A copy of the message cannot be kept, try again later"}
 	replyAborted        = reply{451, "4.3.0", "Transaction aborted"}
 	replyParameter      = reply{555, "5.5.4", "Parameter not recognized"}
 	replySenderOK       = reply{250, "2.1.0", "Sender OK"}

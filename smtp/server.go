@@ -13,6 +13,7 @@ import (
 
 	"gateway/internal/listener"
 	"gateway/session"
+	"gateway/smtp/dkim"
 )
 
 // Config is what a Server is made of. Gate, Queue and Hostname must be set; a
@@ -59,6 +60,17 @@ type Config struct {
 	// HideSource leaves the address and the name of the peer out of the trace field
 	// that the message carries; the record has them in any case.
 	HideSource bool
+	// Filters look at each message, one after the other, each at what the one before
+	// made of it. Bodies over 128 KiB are kept for them in files in SpoolDir, which
+	// have no names; empty is the system's folder for temporary files.
+	Filters  []Filter
+	SpoolDir string
+	// DKIM signs mail whose author is in a domain that it has keys for. Nil signs
+	// nothing.
+	DKIM *dkim.Keys
+	// Journal keeps the copies that rules ask for. Without it, mail of which a copy is
+	// to be kept is deferred.
+	Journal Journal
 	// Log may be nil for slog.Default.
 	Log *slog.Logger
 }

@@ -77,7 +77,7 @@ func (d *memoryDraft) Commit(_ context.Context, e queue.Envelope) (string, error
 	}
 	d.over = true
 	d.queue.over++
-	d.queue.mails = append(d.queue.mails, mailed{e, d.buf.String()})
+	d.queue.mails = append(d.queue.mails, mailed{e, e.Header + d.buf.String()})
 	return d.id, nil
 }
 

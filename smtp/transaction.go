@@ -13,6 +13,7 @@ import (
 
 	"gateway/queue"
 	"gateway/session"
+	"gateway/smtp/dkim"
 )
 
 // envelope is what MAIL and RCPT said.
@@ -110,47 +111,90 @@ func (c *conn) accept(ctx context.Context, content io.Reader) (id string, err er
 func (c *conn) enqueue(ctx context.Context, op *session.Op, content io.Reader) (id string, err error) {
 	draft := c.cfg.Queue.Draft()
 	defer draft.Discard()
-	counted := &counter{w: draft}
-	messageID, err := c.compose(ctx, counted, content, draft.ID())
-	op.MessageID, op.Bytes = messageID, counted.n
+	copies, err := c.journal(ctx, draft.ID())
 	if err != nil {
+		return "", err
+	}
+	defer c.endJournal(copies)
+	counted := &counter{w: io.MultiWriter(draft, copies)}
+	m, err := c.compose(ctx, counted, content, draft.ID())
+	op.MessageID, op.Bytes = m.messageID, counted.n
+	if err != nil {
+		return "", err
+	}
+	if m.hold != "" {
+		op.Note = "held: " + m.hold
+	}
+	if err := copies.commit(ctx); err != nil {
 		return "", err
 	}
 	identity := c.sess.Identity()
 	id, err = draft.Commit(ctx, queue.Envelope{
-		From: c.tx.from.String(), To: c.tx.to, SMTPUTF8: c.tx.utf8, MessageID: messageID,
+		From: c.tx.from.String(), To: c.tx.to, SMTPUTF8: c.tx.utf8, MessageID: m.messageID,
 		User: identity.User, Route: identity.Route, Conn: c.attempt.Peer().Conn, Session: c.sess.ID(),
+		Header: m.signatures, Hold: m.hold != "",
 	})
 	if err != nil {
 		c.cfg.Log.Error("mail not queued", "conn", c.attempt.Peer().Conn, "user", identity.User, "err", err)
 		return "", fmt.Errorf("queue: %w", err)
 	}
+	copies.accepted = true
 	op.QueueID = id
 	return id, nil
 }
 
-// compose writes the message with its header completed and returns its
-// Message-ID.
-func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader, id string) (messageID string, err error) {
+// composed is a message that was written, besides its content.
+type composed struct {
+	messageID  string
+	signatures string // fields to put in front
+	hold       string // why it is not to be delivered yet; empty if it is
+}
+
+// compose writes the message with its header completed, as the filters leave it.
+func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader, id string) (m composed, err error) {
 	r := bufio.NewReaderSize(content, readBufferSize)
 	h, err := readHeader(r)
 	if err != nil {
-		return "", err
+		return m, err
 	}
+	m.messageID = h.messageID()
 	if err := h.check(c.tx.utf8, func(address string) error { return c.sess.Sends(ctx, address) }); err != nil {
-		return h.messageID(), err
+		return m, err
 	}
 	now := time.Now()
 	h.complete(c.cfg.Hostname, now)
-	messageID = h.messageID()
-	if _, err := io.WriteString(w, c.trace(id, now)); err != nil {
-		return messageID, err
+	m.messageID = h.messageID()
+	f, err := c.filter(ctx, h, r, id)
+	if err != nil {
+		return m, err
 	}
-	if err := h.write(w); err != nil {
-		return messageID, err
+	defer f.done()
+	m.messageID, m.hold = f.header.messageID(), f.hold
+	signature, err := c.sign(f.header)
+	if err != nil {
+		return m, err
 	}
-	_, err = io.Copy(w, r)
-	return messageID, err
+	defer signature.Close()
+	out := io.MultiWriter(w, signature)
+	if _, err := io.WriteString(out, c.trace(id, now)); err != nil {
+		return m, err
+	}
+	if err := f.header.write(out); err != nil {
+		return m, err
+	}
+	if _, err := io.Copy(out, f.body); err != nil {
+		return m, err
+	}
+	m.signatures, err = signature.Header()
+	return m, err
+}
+
+// sign begins the signatures of a message; nil where there is no key for it.
+func (c *conn) sign(h header) (*dkim.Signature, error) {
+	if c.cfg.DKIM == nil {
+		return nil, nil
+	}
+	return c.cfg.DKIM.Sign(h.author(c.tx.utf8), h.names())
 }
 
 // counter counts what was written.

@@ -25,16 +25,28 @@ type checked struct {
 }
 
 func (c *cli) checkCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "check", Short: "Say what 'run' would say, without running",
+	var mail string
+	var flags domainFlags
+	cmd := &cobra.Command{
+		Use: "check", Short: "Say what 'run' would say, without running; with --mail what the DNS says of a mail domain",
 		Long: `Read the configuration and the policy, open state, keys and certificates, and try
 every address, as 'gateway run' would. While a gateway runs on the same state, only
-the files are checked.`,
-		Example: "  gateway --config /etc/gateway/gateway.hcl check", Args: usageArgs(cobra.NoArgs),
+the files are checked.
+
+With --mail compare what the DNS says of a domain with what it should ('gateway mail
+dns'), and evaluate its SPF record for the addresses that mail leaves from. The exit
+status is 1 when something has to be done.`,
+		Example: "  gateway --config /etc/gateway/gateway.hcl check\n  gateway check --mail example.com", Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if mail == "" && (len(flags.addresses) > 0 || flags.resolver != "") {
+				return usage("--address and --resolver are about --mail")
+			}
 			cfg, err := c.loadConfig()
 			if err != nil {
 				return err
+			}
+			if mail != "" {
+				return c.checkMail(cmd.Context(), cfg, mail, &flags)
 			}
 			p, err := rules{cfg}.Load()
 			if err != nil {
@@ -64,6 +76,9 @@ the files are checked.`,
 			return c.print(out, func(w io.Writer) { showChecked(w, out) })
 		},
 	}
+	cmd.Flags().StringVar(&mail, "mail", "", "the `DOMAIN` whose mail records are to be checked, and nothing else")
+	flags.add(cmd)
+	return cmd
 }
 
 func showChecked(w io.Writer, out checked) {

@@ -15,6 +15,7 @@ import (
 	"gateway/limits"
 	"gateway/queue"
 	"gateway/session"
+	"gateway/smtp/dkim"
 	"gateway/store"
 )
 
@@ -41,6 +42,7 @@ type core struct {
 	record   *audit.Log       // opened by whoever writes to it
 	recorder session.Recorder // to it; a running node counts what passes
 	queue    *queue.Queue
+	dkim     *dkim.Keys
 	nameKey  []byte // session.Config.NameKey
 
 	cohortKey []byte // session.Config.CohortKey
@@ -82,6 +84,9 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	mail.Hostname, mail.Recorder, mail.Log = cfg.Hostname, lateRecorder{c}, log
 	if c.queue, err = queue.Open(ctx, c.db, mail); err != nil {
 		return nil, fmt.Errorf("open the mail queue: %w", err)
+	}
+	if c.dkim, err = dkim.Open(filepath.Join(cfg.State, "keys", "dkim")); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
@@ -143,7 +148,7 @@ func (c *core) openKeys(ctx context.Context) (*certs.Source, *certs.HostKeys, er
 func (c *core) service(n *node) *admin.Service {
 	s := &admin.Service{
 		Accounts: c.accounts, Limits: c.limits, Queue: c.queue, Recorder: lateRecorder{c},
-		Rules: c.rules(), NameKey: c.nameKey, OpenKeys: c.openKeys,
+		Rules: c.rules(), NameKey: c.nameKey, OpenKeys: c.openKeys, DKIM: c.dkim,
 	}
 	if n != nil {
 		s.Node, s.Gate, s.Certificates, s.HostKeys = n, n.gate, n.certs, n.hostKeys

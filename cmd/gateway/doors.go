@@ -122,6 +122,7 @@ func (n *node) frontend(l config.Listener) (frontend, error) {
 		cfg.Queue = smtp.QueueFunc(func() smtp.Draft { return n.queue.Draft() })
 		cfg.TLS, cfg.Implicit, cfg.Hostname = tlsConfig, l.TLS == config.TLSImplicit, n.cfg.Hostname
 		cfg.Proxies = l.Proxies
+		cfg.DKIM, cfg.Journal, cfg.Filters, cfg.SpoolDir = n.dkim, n.journal(), n.filters(l), n.cfg.State
 		return smtp.New(cfg), nil
 	}
 }

@@ -68,6 +68,7 @@ func (c *cli) initWhereMissing() error {
 
 // runNode serves until a signal, and closes the node.
 func runNode(ctx context.Context, n *node) error {
+	tuneCollector()
 	serving, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	cut, cutNow := context.WithCancel(context.WithoutCancel(ctx))

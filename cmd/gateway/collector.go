@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+)
+
+// leastHeap is what the heap may grow to before it is collected. The usual rule, twice
+// what lives, makes an idle process of a few megabytes collect for every few megabytes
+// that an upload over SSH leaves behind, which costs a fifth of its processor time.
+const leastHeap = 48 << 20
+
+// collector keeps the garbage collector from running before there is leastHeap of heap.
+// Above that twice what lives is allowed, as always.
+type collector struct {
+	live []metrics.Sample
+}
+
+// tuneCollector tunes from now on. It does nothing where the operator has chosen, by
+// GOGC or GOMEMLIMIT (package runtime).
+func tuneCollector() {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	(&collector{live: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}}).tune()
+}
+
+// tune is called after each collection: what was made here is garbage at the next.
+func (c *collector) tune() {
+	metrics.Read(c.live)
+	debug.SetGCPercent(percentFor(c.live[0].Value.Uint64()))
+	type cycle struct{ _ *byte }
+	runtime.AddCleanup(new(cycle), (*collector).tune, c)
+}
+
+// percentFor is how much a heap may grow of which so many bytes live, in percent.
+func percentFor(live uint64) int {
+	const usual = 100
+	live = max(live, 1<<20)
+	if 2*live >= leastHeap {
+		return usual
+	}
+	return int((leastHeap - live) * 100 / live)
+}
