@@ -55,8 +55,11 @@ type PlaintextRow struct {
 	Remote string `json:"remote"`
 
 	PlainLogins int64 `json:"plain_logins"` // granted over a clear channel
-	Refused     int64 `json:"refused"`      // over a clear channel, before the credential was sent
-	Exposed     int64 `json:"exposed"`      // credentials sent in clear and not granted
+	// Ending are the logins granted, over any channel, by what the rules let pass for a
+	// while only: those of devices.
+	Ending  int64 `json:"ending"`
+	Refused int64 `json:"refused"` // over a clear channel, before the credential was sent
+	Exposed int64 `json:"exposed"` // credentials sent in clear and not granted
 
 	// The data connections of FTP sessions that logged in over TLS: those that
 	// resumed its TLS session, those over TLS that did not, and those in clear.
@@ -71,7 +74,7 @@ type PlaintextRow struct {
 
 // Concerns reports whether something of the row is not protected.
 func (r PlaintextRow) Concerns() bool {
-	return r.PlainLogins+r.Refused+r.Exposed+r.DataUnbound+r.DataClear > 0
+	return r.PlainLogins+r.Ending+r.Refused+r.Exposed+r.DataUnbound+r.DataClear > 0
 }
 
 // Plaintext reads the record for a PlaintextReport. It needs no Service: it runs
@@ -136,6 +139,7 @@ type use struct {
 
 func (u *use) add(v use) {
 	u.PlainLogins += v.PlainLogins
+	u.Ending += v.Ending
 	u.Refused += v.Refused
 	u.Exposed += v.Exposed
 	u.DataBound += v.DataBound
@@ -227,6 +231,9 @@ func (t *plaintextTally) login(e session.Event) {
 		u.Refused = 1
 	default:
 		return
+	}
+	if granted && len(e.WouldRefuse) > 0 {
+		u.Ending = 1
 	}
 	if !u.Concerns() && e.Protocol != session.FTP && !t.all {
 		return

@@ -211,6 +211,25 @@ func TestPlaintextReportOfAll(t *testing.T) {
 	}
 }
 
+// Devices are listed over any channel, since all of them would be refused.
+func TestPlaintextReportOfDevices(t *testing.T) {
+	t.Parallel()
+	s := &story{first: 100}
+	for i, kind := range []session.ChannelKind{session.Plain, session.TLS} {
+		c := s.connect(fmt.Sprint("c", i), "10.20.3.17:1", session.Relay, kind)
+		c.Client, c.WouldRefuse = "mfp", []string{`device "mfp" (policy.hcl:3)`}
+		c.login("device:mfp", session.OutcomeGranted, session.CredentialNone).end("mfp")
+	}
+	s.connect("c9", "10.20.3.18:1", session.Relay, session.TLS).login("scanner", session.OutcomeGranted, session.CredentialProtected).end("x")
+	r := s.report(t, false)
+	if len(r.Rows) != 1 || r.Accounts != 1 {
+		t.Fatalf("got %+v, want one row", r)
+	}
+	if row := r.Rows[0]; row.User != "device:mfp" || row.PlainLogins != 1 || row.Ending != 2 {
+		t.Errorf("got %+v, want two logins that end, of which one in clear", row)
+	}
+}
+
 // Strangers cannot crowd out accounts, and what is left out is said.
 func TestPlaintextReportIsBounded(t *testing.T) {
 	t.Parallel()
@@ -263,7 +282,7 @@ func TestPlaintextReportNotes(t *testing.T) {
 	}
 	text, err := json.Marshal(PlaintextReport{Rows: []PlaintextRow{{}}})
 	const want = `{"since":"0001-01-01T00:00:00Z","until":"0001-01-01T00:00:00Z","accounts":0,"unknown":0,"rows":[` +
-		`{"user":"","protocol":"","client":"","remote":"","plain_logins":0,"refused":0,"exposed":0,"data_bound":0,"data_unbound":0,"data_clear":0,"last_seen":"0001-01-01T00:00:00Z"}]}`
+		`{"user":"","protocol":"","client":"","remote":"","plain_logins":0,"ending":0,"refused":0,"exposed":0,"data_bound":0,"data_unbound":0,"data_clear":0,"last_seen":"0001-01-01T00:00:00Z"}]}`
 	if err != nil || string(text) != want {
 		t.Errorf("got %s, %v; want %s", text, err, want)
 	}

@@ -289,9 +289,18 @@ func loopback(address string) bool {
 
 // Listens returns the names of the listeners, for the rules that name them.
 func (c *Config) Listens() []string {
+	return c.names(func(l Listener) bool { return l.Protocol != Metrics })
+}
+
+// Relays returns the names of those that serve devices.
+func (c *Config) Relays() []string {
+	return c.names(func(l Listener) bool { return l.Protocol == session.Relay })
+}
+
+func (c *Config) names(which func(Listener) bool) []string {
 	var names []string
 	for _, l := range c.Listeners {
-		if l.Protocol != Metrics {
+		if which(l) {
 			names = append(names, l.Name)
 		}
 	}

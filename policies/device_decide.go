@@ -122,6 +122,9 @@ type DeviceInfo struct {
 // Devices lists the devices as they are at that time, in the order of their names.
 func (p *Policy) Devices(now time.Time) []DeviceInfo {
 	out := []DeviceInfo{}
+	if p == nil {
+		return out
+	}
 	for _, d := range p.devices {
 		info := DeviceInfo{
 			Name: d.name, Rule: d.rule, From: slices.Clone(d.place.fromText), Allow: slices.Clone(d.waives),

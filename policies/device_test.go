@@ -2,6 +2,7 @@ package policies
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -177,6 +178,44 @@ func TestDeviceIsHeld(t *testing.T) {
 	got = p.Decide(request(relayed, by("plc-1"), from("10.20.4.1"))).Device
 	if got.Sender != "" || !got.Anywhere || got.Lines != session.LinesRepair {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// The tables decide about devices as the plain reading of the statements does.
+func TestDevicesDecideAsTheyRead(t *testing.T) {
+	t.Parallel()
+	p := mustParse(t, devices)
+	r := rand.New(rand.NewPCG(1, 1))
+	var addrs, locals []netip.Addr
+	for _, a := range []string{"10.20.3.17", "10.20.3.20", "10.20.4.1", "10.20.4.2", "10.20.4.3", "198.51.100.7", "fd00:20::1", "::ffff:10.20.4.3", "::1"} {
+		addrs = append(addrs, netip.MustParseAddr(a))
+	}
+	for _, a := range []string{"10.20.0.1", "203.0.113.1", "::1", "::ffff:10.0.0.1"} {
+		locals = append(locals, netip.MustParseAddr(a))
+	}
+	for range 5000 {
+		req := request(unproven)
+		req.Remote, req.Local = addrs[r.IntN(len(addrs))], locals[r.IntN(len(locals))]
+		req.Listener = pick(r, "relay", "other", "")
+		req.Protocol = session.Protocol(pick(r, "relay", "relay", "submission"))
+		req.Time = noon().AddDate(0, 0, r.IntN(240))
+		want := ""
+		for _, d := range p.devices {
+			if d.finding(req).Result == resultMatches {
+				want = d.name
+			}
+		}
+		v := p.Decide(req)
+		got := ""
+		if v.Allowed {
+			got = v.Device.Name
+		}
+		if got != want {
+			t.Fatalf("%+v: got %q by %s, want %q", req, got, v.Rule, want)
+		}
+		if v.Allowed && (v.Stage == session.StageEnforce || v.Insecure) {
+			t.Fatalf("%+v: got %+v", req, v)
+		}
 	}
 }
 

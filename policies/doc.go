@@ -99,6 +99,27 @@
 // what is not enough. At PhaseVerified a Request that has proven too little is
 // refused. Of several that apply, each must be met.
 //
+// # Devices
+//
+// A device is a peer that is let in otherwise than anybody else, on a relay listener,
+// until a day that is at most 180 days ahead when the policy is loaded:
+//
+//	device "mfp-3rd-floor" {
+//	  from       = "10.20.3.17"
+//	  allow      = ["no-auth", "tls-1.0"]
+//	  sender     = "scan-3f@example.com"
+//	  recipients = "example.com"
+//	  expires    = "2027-06-30"
+//	  owner      = "facilities@example.com"
+//	  because    = "MFP firmware, replacement ordered"
+//	}
+//
+// A Request with session.MethodDevice asks whether the peer is one that needs no
+// login; of the requirements only those of PhaseConnect are judged then. A device
+// with a user is an exemption of that user from what is required of the channel. The
+// verdict carries what the session is held to as a session.Device, and at
+// PhaseConnect whether TLS before 1.2 may be offered.
+//
 // # Phases
 //
 // At PhaseConnect only requirements are judged that look at nothing but the peer

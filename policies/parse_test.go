@@ -260,7 +260,8 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(fortyRules()))
 	f.Add([]byte(dataRules))
-	requests := []session.Request{request(), request(plain, named), request(nameless), request(connecting), request(scanner), request(unknown)}
+	f.Add([]byte(devices))
+	requests := []session.Request{request(unproven), request(relayed), request(relayed, tlsOf(true)), request(), request(plain, named), request(nameless), request(connecting), request(scanner), request(unknown)}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		p, err := Parse(src, "policy.hcl", testOptions())
 		if err != nil {

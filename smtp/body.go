@@ -25,6 +25,7 @@ type body struct {
 	endsCR    bool // DATA: the last byte received was a CR
 
 	lines lines
+	limit int64 // of total
 	total int64
 	raw   int64 // bytes received, refused ones included
 	ready []byte
@@ -35,7 +36,10 @@ type body struct {
 
 // startBody begins to receive content, after the 354.
 func (w *wire) startBody() *body {
-	b := &body{wire: w, chunked: w.last == "BDAT", lineStart: true, lines: lines{limit: w.conn.cfg.MaxLineLength}}
+	b := &body{
+		wire: w, chunked: w.last == "BDAT", lineStart: true, limit: w.conn.maxBytes(),
+		lines: lines{limit: w.conn.cfg.MaxLineLength, ends: w.conn.device().Lines},
+	}
 	if b.chunked {
 		b.left, b.size, b.last = w.chunk, w.chunk, w.chunkLast
 		w.chunk = 0
@@ -77,8 +81,8 @@ func (b *body) receive() error {
 	switch {
 	case b.lines.bad != nil:
 		return b.lines.bad
-	case b.total > b.wire.conn.cfg.MaxMessageBytes:
-		return refused(replyTooBig, "more than %d bytes", b.wire.conn.cfg.MaxMessageBytes)
+	case b.total > b.limit:
+		return refused(replyTooBig, "more than %d bytes", b.limit)
 	}
 	b.ready = b.buf
 	return nil
@@ -211,17 +215,22 @@ func (b *body) Close() {
 }
 
 // lines brings line ends into the form of RFC 5321, section 2.3.8: a bare LF is
-// given its CR; a bare CR or a NUL makes the message bad. Parts may be cut
-// anywhere.
+// given its CR; a bare CR or a NUL makes the message bad, as far as ends does not say
+// otherwise. Parts may be cut anywhere.
 type lines struct {
 	limit  int // bytes of a line without its end
+	ends   session.LineEnds
 	length int
 	cr     bool // the last byte was a CR
+	crs    int  // CRs held back while line ends are repaired
 	bad    error
 }
 
 // append appends part to dst.
 func (l *lines) append(dst, part []byte) []byte {
+	if l.ends == session.LinesRepair {
+		return l.repair(dst, part)
+	}
 	for len(part) > 0 {
 		n := bytes.IndexByte(part, '\n')
 		text := part
@@ -233,6 +242,9 @@ func (l *lines) append(dst, part []byte) []byte {
 			break
 		}
 		if !l.cr {
+			if l.ends == session.LinesRefuse {
+				l.refuse(replyBareLF, "bare LF")
+			}
 			dst = append(dst, '\r')
 		}
 		dst = append(dst, '\n')
@@ -265,8 +277,44 @@ func (l *lines) text(dst, text []byte) []byte {
 	return append(dst, text...)
 }
 
+// repair is append where a bare CR ends a line, too. CR CR LF, as some devices
+// write after translating line ends twice, is one end.
+func (l *lines) repair(dst, part []byte) []byte {
+	for _, c := range part {
+		switch {
+		case c == '\r' && l.crs == 2: // no more are held back, or they would be a message
+			dst = l.breakLine(dst)
+		case c == '\r':
+			l.crs++
+		case c == '\n':
+			l.crs = 0
+			dst = l.breakLine(dst)
+		default:
+			for ; l.crs > 0; l.crs-- {
+				dst = l.breakLine(dst)
+			}
+			if c == 0 {
+				l.refuse(replyNUL, "NUL")
+			}
+			if l.length++; l.length > l.limit {
+				l.refuse(replyContentLine, fmt.Sprintf("line longer than %d bytes", l.limit))
+			}
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+func (l *lines) breakLine(dst []byte) []byte {
+	l.length = 0
+	return append(dst, "\r\n"...)
+}
+
 // end completes an unfinished last line (BDAT need not end in CRLF).
 func (l *lines) end(dst []byte) []byte {
+	for ; l.crs > 0; l.crs-- {
+		dst = l.breakLine(dst)
+	}
 	if l.cr {
 		l.refuse(replyBareCR, "bare CR")
 	}

@@ -84,7 +84,7 @@ func (c *conn) handshake(nc net.Conn) error {
 	ctx, cancel := context.WithDeadline(c.ctx, c.graceEnds())
 	defer cancel()
 	_ = nc.SetDeadline(time.Time{})
-	t := tls.Server(nc, c.cfg.TLS)
+	t := tls.Server(nc, c.tlsConfig())
 	if err := t.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w: %w", session.ErrHandshake, err)
 	}

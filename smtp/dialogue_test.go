@@ -17,6 +17,7 @@ import (
 //
 //	# a comment
 //	! clear | implicit | relay | notls   how the server is set up
+//	! policy=device listener=mfp         by the rules of testdata/policy/device.hcl, under a name
 //	S: 250 2.1.0 *                       a line from the server; * stands for anything
 //	C: NOOP                              a line from the client
 //	R: "a\rb"                            bytes from the client, as a Go string
@@ -58,6 +59,7 @@ func play(t *testing.T, lines []string) {
 	}
 	implicit := slices.Contains(settings, "implicit")
 	var f *fixture
+	var rules sessiontest.Rules
 	change := func(cfg *Config) {
 		cfg.Implicit = implicit
 		if slices.Contains(settings, "relay") {
@@ -66,11 +68,21 @@ func play(t *testing.T, lines []string) {
 		if slices.Contains(settings, "notls") {
 			cfg.TLS = nil
 		}
+		for _, setting := range settings {
+			if name, ok := strings.CutPrefix(setting, "listener="); ok {
+				cfg.Name = name
+			}
+		}
+	}
+	for _, setting := range settings {
+		if name, ok := strings.CutPrefix(setting, "policy="); ok {
+			rules = policy(t, name)
+		}
 	}
 	if slices.Contains(settings, "clear") {
 		f = newFixture(t, anything, change)
 	} else {
-		f = newFixture(t, nil, change)
+		f = newFixture(t, rules, change)
 	}
 	p := dialPeer(t, f.listen(t), implicit)
 	converse(t, p, lines)

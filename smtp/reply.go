@@ -91,6 +91,8 @@ var (
 	replyBadSender      = reply{553, "5.1.7", "Bad sender address"}
 	replyBadRecipient   = reply{501, "5.1.3", "Bad recipient address"}
 	replyNotYours       = reply{550, "5.7.1", "Not an address of this account"}
+	replyNotForYou      = reply{550, "5.7.1", "Not a recipient to whom you may send"}
+	replyTooManyMails   = reply{450, "4.7.1", "Too many messages, try again later"}
 	replyFromNotYours   = reply{550, "5.7.1", "From or Sender is not an address of this account"}
 	replyActionDenied   = reply{550, "5.7.1", "Not allowed"}
 	replyTooBig         = reply{552, "5.3.4", "Message too big"}
@@ -98,6 +100,7 @@ var (
 	replyQuota          = reply{452, "4.2.2", "Over quota"}
 	replyOurFault       = reply{451, "4.3.0", "Local error, try again later"}
 	replyLoop           = reply{554, "5.4.6", "Too many hops"}
+	replyBareLF         = reply{550, "5.6.11", "A bare LF is not allowed"}
 	replyBareCR         = reply{550, "5.6.11", "A bare CR is not allowed"}
 	replyNUL            = reply{550, "5.6.0", "A NUL is not allowed"}
 	replyContentLine    = reply{550, "5.6.0", "A line of the message is too long"}
@@ -151,6 +154,12 @@ func contentReply(err error) reply {
 	switch {
 	case errors.Is(err, session.ErrDenied):
 		return replyActionDenied
+	case errors.Is(err, session.ErrTooMany):
+		r := replyTooManyMails
+		if hint := printable(session.Hint(err), maxHint); hint != "" {
+			r.text = hint
+		}
+		return r
 	case errors.Is(err, session.ErrNoSpace):
 		return replyNoSpace
 	case errors.Is(err, session.ErrQuota):

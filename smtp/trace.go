@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"gateway/session"
 )
 
 // trace is the Received field that the message gets from us (RFC 5321, section
@@ -24,8 +26,7 @@ func (c *conn) trace(id string, now time.Time) string {
 	return b.String()
 }
 
-// with names the protocol (RFC 3848; RFC 6531, section 4.3). A message is only
-// accepted after AUTH.
+// with names the protocol (RFC 3848; RFC 6531, section 4.3).
 func (c *conn) with() string {
 	name := "SMTP"
 	switch {
@@ -37,7 +38,7 @@ func (c *conn) with() string {
 	if c.tls != nil {
 		name += "S"
 	}
-	if name == "SMTP" {
+	if name == "SMTP" || c.sess.Method() == session.MethodDevice {
 		return name // AUTH without EHLO has no name of its own
 	}
 	return name + "A"

@@ -33,15 +33,17 @@ var _ gosmtp.AuthSession = (*transaction)(nil)
 func (t *transaction) Mail(from string, options *gosmtp.MailOptions) error {
 	c := t.conn
 	if c.sess == nil {
-		if c.tls == nil && c.cfg.TLS != nil && !c.offersPassword() {
-			return replyNeedsTLS.error()
+		if err := c.enter(); err != nil {
+			return err
 		}
-		return replyNeedsAuth.error()
 	}
 	if from == "" {
 		return replyNullSender.error()
 	}
-	address, err := queue.FromUnquoted(from, options.UTF8)
+	if options.Size > c.maxBytes() {
+		return replyTooBig.error()
+	}
+	address, err := c.reversePath(from, options)
 	if err != nil {
 		return replyBadSender.error()
 	}
@@ -59,6 +61,9 @@ func (t *transaction) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	address, err := queue.FromUnquoted(to, c.tx.utf8)
 	if err != nil {
 		return replyBadRecipient.error()
+	}
+	if err := c.sess.Reaches(c.ctx, c.tx.from.String(), address.String()); err != nil {
+		return replyNotForYou.error()
 	}
 	if wire := address.String(); !slices.Contains(c.tx.to, wire) {
 		c.tx.to = append(c.tx.to, wire)
@@ -158,6 +163,9 @@ func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader, id s
 		return m, err
 	}
 	m.messageID = h.messageID()
+	if c.sess.Device() != nil {
+		h.ofDevice(c.device(), c.sess.Stage() == session.StageWarn, c.tx.utf8)
+	}
 	if err := h.check(c.tx.utf8, func(address string) error { return c.sess.Sends(ctx, address) }); err != nil {
 		return m, err
 	}

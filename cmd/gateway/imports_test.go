@@ -33,6 +33,7 @@ var importTable = map[string][]string{
 	"internal/...": {"session", "internal/..."},
 	"transfer":     {"session", "storage"},
 	"queue/...":    {"session", "store", "queue/..."},
+	"devices":      {"session", "store", "queue", "policies"},
 	"ftp/...":      {"session", "transfer", "storage", "internal/...", "ftp/..."},
 	"sftp/...":     {"session", "transfer", "storage", "internal/...", "sftp/..."},
 	"smtp/...":     {"session", "queue", "internal/...", "smtp/..."},

@@ -14,6 +14,7 @@ import (
 	"gateway/certs"
 	"gateway/config"
 	"gateway/ftp"
+	"gateway/limits"
 	"gateway/metrics"
 	"gateway/policies"
 	"gateway/session"
@@ -88,6 +89,7 @@ func (n *node) openGate(ctx context.Context) error {
 	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.recorder, n.limits
 	cfg.KeyUsed, cfg.NameKey, cfg.Log = n.accounts.Used, n.nameKey, n.log
 	cfg.History, cfg.CohortKey = n.accounts, n.cohortKey
+	cfg.Devices = limits.NewMessages()
 	n.gate = session.NewGate(cfg)
 	return nil
 }
@@ -120,6 +122,7 @@ func (n *node) serve(ctx, cut context.Context) error {
 		"certificates": func(ctx context.Context) error { n.certs.Run(ctx); return nil },
 		"host keys":    func(ctx context.Context) error { n.hostKeys.Run(ctx.Done()); return nil }, "queue": n.queue.Run, "storage": n.sweep,
 		"refused passwords": n.accounts.VerifySuspects,
+		"reminders":         n.remind,
 		"control":           func(ctx context.Context) error { return service.Serve(ctx, n.control) },
 	} {
 		n.background.Go(func() {

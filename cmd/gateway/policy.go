@@ -59,12 +59,15 @@ func (c *cli) policyExplain() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "explain", Short: "Say what the rules decide, by which statement, and what would be allowed",
 		Example: `  gateway policy explain --user alice --protocol ftp --channel plain --from 192.0.2.7
-  gateway policy explain --user scanner --protocol ftp --channel plain --from 10.20.0.9 --at 2027-07-01`,
+  gateway policy explain --user scanner --protocol ftp --channel plain --from 10.20.0.9 --at 2027-07-01
+  gateway policy explain --protocol relay --channel plain --from 10.20.3.17`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			q := admin.Question{User: user, Protocol: session.Protocol(protocol), Listener: listener, Method: session.Method(method)}
-			if user == "" || protocol == "" || from == "" {
-				return usage("say who comes how and from where: --user, --protocol and --from are needed")
+			if user == "" && protocol == string(session.Relay) && (method == "" || method == string(session.MethodDevice)) {
+				q.Method = session.MethodDevice // nobody logs in there but devices
+			} else if user == "" || protocol == "" || from == "" {
+				return usage("say who comes how and from where: --user, --protocol and --from are needed; without --user only for --protocol relay")
 			}
 			var err error
 			if q.From, err = netip.ParseAddr(from); err != nil {
@@ -79,7 +82,7 @@ func (c *cli) policyExplain() *cobra.Command {
 			if err := oneOf("protocol", protocol, "ftp", "sftp", "submission", "relay"); err != nil {
 				return err
 			}
-			if err := oneOf("method", method, "", "password", "publickey", "keyboard-interactive"); err != nil {
+			if err := oneOf("method", method, "", "password", "publickey", "keyboard-interactive", "device"); err != nil {
 				return err
 			}
 			if err := q.Proven.UnmarshalText([]byte(proven)); err != nil {
@@ -99,7 +102,7 @@ func (c *cli) policyExplain() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&user, "user", "", "who logs in")
+	f.StringVar(&user, "user", "", "who logs in; leave it out for a device that does not (relay)")
 	f.StringArrayVar(&groups, "group", nil, "as if the user were in this `GROUP` (may be repeated); default: the account's own")
 	f.StringVar(&protocol, "protocol", "", "ftp, sftp, submission or relay")
 	f.StringVar(&channel, "channel", "", "plain, tls or ssh")

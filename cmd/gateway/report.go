@@ -14,7 +14,7 @@ import (
 )
 
 func (c *cli) reportCommand() *cobra.Command {
-	return group("report", "What the record says about how the gateway is used", "  gateway report plaintext --since 30d", c.reportPlaintext())
+	return group("report", "What the record says about how the gateway is used", "  gateway report plaintext --since 30d\n  gateway report devices", c.reportPlaintext(), c.reportDevices())
 }
 
 func (c *cli) reportPlaintext() *cobra.Command {
@@ -27,6 +27,8 @@ session: a line for each user, protocol, client software and source address (of 
 its /64), the last seen first.
 
   PLAIN    logins granted over a clear channel
+  ENDING   logins granted, over any channel, that the rules let pass for a while only: those
+           of devices, also without a login (user "device:NAME") or over TLS before 1.2
   REFUSED  attempts over a clear channel refused before the credential was sent
   EXPOSED  credentials sent in clear and not granted
   DATA     data connections over TLS of FTP sessions that logged in over TLS: how many
@@ -87,11 +89,11 @@ func showPlaintext(w io.Writer, r admin.PlaintextReport) {
 		for _, row := range r.Rows {
 			rows = append(rows, []string{
 				orDash(row.User), string(row.Protocol), orDash(shortened(row.Client)), orDash(row.Remote),
-				fmt.Sprint(row.PlainLogins), fmt.Sprint(row.Refused), fmt.Sprint(row.Exposed),
+				fmt.Sprint(row.PlainLogins), fmt.Sprint(row.Ending), fmt.Sprint(row.Refused), fmt.Sprint(row.Exposed),
 				ratio(row.DataBound, row.DataBound+row.DataUnbound), fmt.Sprint(row.DataClear), row.LastSeen.UTC().Format(minute),
 			})
 		}
-		table(w, []string{"USER", "PROTOCOL", "CLIENT", "FROM", "PLAIN", "REFUSED", "EXPOSED", "DATA", "CLEAR", "LAST SEEN"}, rows)
+		table(w, []string{"USER", "PROTOCOL", "CLIENT", "FROM", "PLAIN", "ENDING", "REFUSED", "EXPOSED", "DATA", "CLEAR", "LAST SEEN"}, rows)
 	}
 	if len(r.Notes) > 0 {
 		fmt.Fprintln(w)

@@ -14,7 +14,7 @@ import (
 type rules struct{ cfg *config.Config }
 
 func (r rules) options() policies.Options {
-	return policies.Options{Hostname: r.cfg.Hostname, Listeners: r.cfg.Listens()}
+	return policies.Options{Hostname: r.cfg.Hostname, Listeners: r.cfg.Listens(), Relays: r.cfg.Relays()}
 }
 
 // Load reads the policy file.

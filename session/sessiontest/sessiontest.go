@@ -322,12 +322,40 @@ func (l *Limits) Enter(string) (func(), error) {
 	}, nil
 }
 
+// Meter is a DeviceMeter that lets every device with a limit send two messages.
+type Meter struct {
+	mu    sync.Mutex
+	sent  map[string]int
+	fault error
+}
+
+// Fail makes every answer err, until Fail(nil).
+func (m *Meter) Fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fault = err
+}
+
+// Count implements session.DeviceMeter.
+func (m *Meter) Count(_ context.Context, d *session.Device) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.sent == nil {
+		m.sent = make(map[string]int)
+	}
+	if m.sent[d.Name]++; m.fault == nil && m.sent[d.Name] > 2 {
+		return &session.Refusal{Kind: session.ErrTooMany, Hint: "Two messages are enough"}
+	}
+	return m.fault
+}
+
 // Core is a Gate with everything behind it in reach.
 type Core struct {
 	Gate     *session.Gate
 	Accounts *Accounts
 	Record   *Record
 	Limits   *Limits
+	Meter    *Meter
 }
 
 // New returns a Core with the rules given and the accounts alice (password
@@ -342,12 +370,12 @@ func New(t testing.TB, rules Rules) *Core {
 // NewWith is New with a Config that was changed.
 func NewWith(t testing.TB, rules Rules, change func(*session.Config)) *Core {
 	t.Helper()
-	c := &Core{Accounts: &Accounts{}, Record: &Record{}, Limits: &Limits{}}
+	c := &Core{Accounts: &Accounts{}, Record: &Record{}, Limits: &Limits{}, Meter: &Meter{}}
 	c.Accounts.Add("alice", "right", "", "users")
 	c.Accounts.Add("bob", "bob", "")
 	cfg := session.Config{
 		Auth: c.Accounts, Policy: rules, Recorder: c.Record, Limiter: c.Limits,
-		NameKey: []byte("test"), FailureTime: time.Millisecond,
+		NameKey: []byte("test"), FailureTime: time.Millisecond, Devices: c.Meter,
 	}
 	change(&cfg)
 	c.Gate = session.NewGate(cfg)

@@ -1,0 +1,6 @@
+// Package devices tells the owners of devices that their time is nearly over.
+//
+// Which devices there are, and until when they are let in, say the rules (package
+// policies); the mail goes out through the queue. What was sent is remembered in the
+// store, so that each reminder is sent once, also over restarts.
+package devices
