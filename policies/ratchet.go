@@ -107,6 +107,9 @@ func (d *decoder) parts(s *statement, r ratchet) []*statement {
 		}
 		return []*statement{s}
 	}
+	if !s.cond.empty() || s.ways != nil || s.settles() {
+		d.fault(s.at, "Two requirements in one", "Require %q asks for the account's own floor and for something else, which would hold for those only whose floor has risen. Make it two.", s.name)
+	}
 	if r.days == 0 {
 		r.days = defaultDays
 	}

@@ -16,4 +16,9 @@ require "c" {
   quiet   = "9999d"
 }
 
+require "e" {
+  channel = "at least the account's own floor"
+  method  = "publickey"
+}
+
 allow "d" { channel = "at least the account's own floor" }
