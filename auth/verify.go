@@ -29,7 +29,7 @@ func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, er
 	case r != nil:
 		return r.account(), nil
 	case like != nil:
-		return session.Account{As: as, Identity: session.Identity{Groups: like.info.Groups}}, nil
+		return session.Account{As: as, Identity: session.Identity{Groups: like.info.Groups}, PasswordSet: like.info.PasswordChanged}, nil
 	default:
 		return session.Account{}, nil
 	}

@@ -12,7 +12,16 @@ import (
 
 // conditionNames are the attributes of allow, require, when and exempt.
 func conditionNames() []string {
-	return []string{"protocol", "channel", "listener", "group", "user", "from", "method"}
+	out := []string{"protocol", "channel", "listener", "group", "user", "from", "method"}
+	for d := dimMethod + 1; d < dimensions; d++ {
+		if d.own() {
+			out = append(out, d.word())
+		}
+	}
+	for s := range scaleClientDays {
+		out = append(out, s.word())
+	}
+	return out
 }
 
 func (d *decoder) network(b *hclsyntax.Block) {
@@ -83,6 +92,10 @@ func (d *decoder) condition(c *condition, a *hclsyntax.Attribute) {
 		if dim, ok := dimensionNamed(a.Name); ok {
 			c.sets[dim] = d.words(dim, values)
 		}
+		if s, ok := scaleNamed(a.Name); ok {
+			c.spans[s] = d.spans(s, values)
+		}
+		c.zone = d.zone
 	}
 }
 
@@ -188,8 +201,9 @@ func (d *decoder) require(b *hclsyntax.Block) {
 		s.name = b.Labels[0]
 	}
 	var r ratchet
+	profiled := false
 	before := len(d.diags)
-	known := append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope)
+	known := append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, attrProfile, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope)
 	d.attributes("A require", b.Body, known, func(a *hclsyntax.Attribute) {
 		switch a.Name {
 		case attrDays, attrQuiet, attrScope:
@@ -204,6 +218,8 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			}
 		case attrJournal:
 			d.journal(s, a)
+		case attrProfile:
+			profiled = d.useProfile(s, a)
 		case attrAbsolute:
 			s.absolute = d.flag(a)
 		case "reply":
@@ -233,6 +249,9 @@ func (d *decoder) require(b *hclsyntax.Block) {
 	if s.cond.empty() && !s.settles() && s.ways == nil && !r.channel && !r.factors && len(d.diags) == before {
 		d.fault(b.DefRange(), "Require without a requirement",
 			"Say what must hold, such as channel = \"encrypted\". What stands in \"when\" says only for whom.")
+	}
+	if profiled {
+		d.overTLS(s)
 	}
 	parts := d.parts(s, r)
 	d.room(b, 2*len(parts)+len(s.rollouts))
@@ -332,6 +351,7 @@ func (d *decoder) resolve() {
 		}
 	}
 	d.resolveSSH()
+	d.resolvePhases()
 	d.resolveRollouts()
 	d.resolveDevices()
 }

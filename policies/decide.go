@@ -128,9 +128,8 @@ func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
 	var failed, exempted *statement
 	var until time.Time // of failed, if it is for a while
 	insecure := false   // failed is about the channel
-	channel := channelNumber(r.Channel)
 	for _, q := range p.requires {
-		if !p.fails(q, matched) {
+		if q.late && r.Phase == session.PhaseNamed || !p.fails(q, matched) {
 			continue
 		}
 		if e := exemption(q, matched, r.Time); e != nil {
@@ -144,7 +143,7 @@ func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
 			s.note(&passed, q, r)
 			continue
 		}
-		about := !q.cond.sets[dimChannel].admits(channel)
+		about := q.insecure(r)
 		if failed == nil || about && !insecure || about == insecure && !until.IsZero() && s.until.IsZero() {
 			failed, insecure, until = q, about, s.until
 		}

@@ -1,7 +1,10 @@
 package policies
 
 import (
+	"crypto/tls"
 	"slices"
+	"strings"
+	"time"
 
 	"gateway/session"
 )
@@ -14,13 +17,43 @@ const (
 	dimProtocol dimension = iota
 	dimChannel
 	dimMethod
+	dimWeekday
+	dimClient
+	dimVersion
+	dimCipher
+	dimGroup
+	dimResumed
+	dimCertificate
+	dimKey
+	dimPlace
 
 	dimensions // how many there are
 )
 
 // word is the name of the attribute.
 func (d dimension) word() string {
-	return [dimensions]string{"protocol", "channel", "method"}[d]
+	return [dimensions]string{
+		"protocol", "channel", "method", "weekday", "client", "tls_version", "tls_cipher", "tls_group", "resumed",
+		"client_certificate", "key", "known_place",
+	}[d]
+}
+
+// The words of the facts that are looked up in lists, by number. They are never
+// changed.
+var (
+	versionWords = []string{"1.0", "1.1", "1.2", "1.3"}
+	cipherWords  = cipherNames()
+	groupWords   = []string{"x25519mlkem768", "secp256r1mlkem768", "secp384r1mlkem1024", "x25519", "curvep256", "curvep384", "curvep521"}
+	keyWords     = session.KeyKinds()
+)
+
+// cipherNames lists the TLS suites that there are, by their IANA names.
+func cipherNames() []string {
+	var out []string
+	for _, suite := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		out = append(out, suite.Name)
+	}
+	return out
 }
 
 // values are the words of the fact, by number.
@@ -32,17 +65,46 @@ func (d dimension) values() []string {
 		return channels()
 	case dimMethod:
 		return methods()
+	case dimWeekday:
+		return []string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
+	case dimClient:
+		return session.ClientWords()
+	case dimVersion:
+		return versionWords
+	case dimCipher:
+		return cipherWords
+	case dimGroup:
+		return groupWords
+	case dimKey:
+		return keyWords
 	default:
-		return nil
+		return []string{"no", "yes"}
 	}
 }
 
 // short are words that stand for several values.
 func (d dimension) short() []shorthand {
-	if d == dimChannel {
+	switch d {
+	case dimChannel:
 		return []shorthand{{"encrypted", encrypted}}
+	case dimWeekday:
+		return []shorthand{{"workday", 0b0111110}, {"weekend", 0b1000001}}
+	case dimKey:
+		return []shorthand{{"ecdsa", keySet("ecdsa-")}, {"rsa", keySet("rsa-")}}
+	default:
+		return nil
 	}
-	return nil
+}
+
+// keySet is the set of the kinds of key whose word begins so.
+func keySet(prefix string) set {
+	var out set
+	for i, word := range keyWords {
+		if strings.HasPrefix(word, prefix) {
+			out |= 1 << i
+		}
+	}
+	return out
 }
 
 // A shorthand is a word for several values of a dimension.
@@ -53,14 +115,32 @@ type shorthand struct {
 
 // phase is from when on the fact is known.
 func (d dimension) phase() session.Phase {
-	if d == dimProtocol {
+	switch d {
+	case dimProtocol, dimWeekday:
 		return session.PhaseConnect
+	case dimKey:
+		return session.PhaseVerified
+	default:
+		return session.PhaseNamed
 	}
-	return session.PhaseNamed
 }
 
-// number is the value that r has, or -1 if it is not known. It must not allocate.
-func (d dimension) number(r *session.Request) int {
+// aboutUser reports whether the fact is one of the account.
+func (d dimension) aboutUser() bool { return d == dimPlace }
+
+// aboutChannel reports whether the fact is one of the channel, so that a client may
+// come over a better one.
+func (d dimension) aboutChannel() bool {
+	return d == dimChannel || d == dimVersion || d == dimCipher || d == dimGroup
+}
+
+// own reports whether the fact has an attribute of its own in conditions. The others
+// are those of a profile.
+func (d dimension) own() bool { return d != dimCipher && d != dimGroup }
+
+// number is the value that r has in a time zone, or -1 if it is not known. It must not
+// allocate.
+func (d dimension) number(r *session.Request, zone *time.Location) int {
 	switch d {
 	case dimProtocol:
 		return protocolNumber(r.Protocol)
@@ -68,14 +148,84 @@ func (d dimension) number(r *session.Request) int {
 		return channelNumber(r.Channel)
 	case dimMethod:
 		return methodNumber(r.Method)
+	case dimWeekday:
+		if r.Time.IsZero() {
+			return -1
+		}
+		return int(in(r.Time, zone).Weekday())
+	case dimClient:
+		return int(min(r.Client, session.Clients-1))
+	case dimVersion:
+		version, _ := strings.CutPrefix(r.TLS.Version, "TLS ")
+		return slices.Index(versionWords, version)
+	case dimCipher:
+		return slices.Index(cipherWords, r.TLS.Cipher)
+	case dimGroup:
+		return foldedIndex(groupWords, r.TLS.Group)
+	case dimKey:
+		return slices.Index(keyWords, r.Key)
+	case dimResumed:
+		return ofTLS(r, r.TLS.Resumed)
+	case dimCertificate:
+		return ofTLS(r, r.TLS.Certificate)
 	default:
+		return yesNo(r.Place)
+	}
+}
+
+// in is t in a time zone; nil is UTC.
+func in(t time.Time, zone *time.Location) time.Time {
+	if zone == nil {
+		return t.UTC()
+	}
+	return t.In(zone)
+}
+
+// ofTLS is the number of a fact that there is on a TLS channel only.
+func ofTLS(r *session.Request, yes bool) int {
+	if r.Channel != session.TLS {
 		return -1
+	}
+	return yesNo(yes)
+}
+
+func yesNo(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+func foldedIndex(words []string, got string) int {
+	for i, word := range words {
+		if strings.EqualFold(word, got) {
+			return i
+		}
+	}
+	return -1
+}
+
+// assign gives r the value of that number, as far as it is one that can be given.
+func (d dimension) assign(r *session.Request, n int) {
+	switch d {
+	case dimClient:
+		r.Client = session.Client(n)
+	case dimVersion:
+		r.TLS.Version = "TLS " + versionWords[n]
+	case dimResumed:
+		r.TLS.Resumed = n == 1
+	case dimCertificate:
+		r.TLS.Certificate = n == 1
+	case dimKey:
+		r.Key = keyWords[n]
+	case dimPlace:
+		r.Place = n == 1
 	}
 }
 
 // got says the value that r has, in words.
-func (d dimension) got(r *session.Request) string {
-	n := d.number(r)
+func (d dimension) got(r *session.Request, zone *time.Location) string {
+	n := d.number(r, zone)
 	switch {
 	case n >= 0:
 		return d.values()[n]
@@ -91,7 +241,7 @@ func (d dimension) got(r *session.Request) string {
 // dimensionNamed finds a dimension by the name of its attribute.
 func dimensionNamed(word string) (dimension, bool) {
 	for d := range dimensions {
-		if d.word() == word {
+		if d.own() && d.word() == word {
 			return d, true
 		}
 	}

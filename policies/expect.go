@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -23,6 +24,20 @@ type expectation struct {
 	request session.Request
 	timed   bool // the request has a time of its own
 	verdict string
+	// exposed and age are for how long the password was exposed and how old it is, in
+	// seconds; 0 is not at all.
+	exposed, age int64
+}
+
+// attrFloor says to which level the floor of an account has risen, in an expect.
+const attrFloor = "floor"
+
+// before is the moment that long before the request; zero for 0.
+func (e *expectation) before(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return e.request.Time.Add(-time.Duration(seconds) * time.Second)
 }
 
 // expectation reads one expect. What it does not say is not known, save that
@@ -37,8 +52,10 @@ func (d *decoder) expectation(b *hclsyntax.Block) {
 	e := expectation{at: b.DefRange(), request: session.Request{
 		Phase: session.PhaseVerified, Time: d.opts.Now.UTC(), Known: true, Method: session.MethodPassword,
 	}}
-	known := append(conditionNames(), attrProven, "at", "verdict")
+	known := append(conditionNames(), attrProven, attrFloor, "at", "verdict")
+	known = slices.DeleteFunc(known, func(name string) bool { return name == dimWeekday.word() || name == scaleTime.word() })
 	d.attributes("An expect", b.Body, known, func(a *hclsyntax.Attribute) { d.expected(&e, a) })
+	e.request.Exposed, e.request.PasswordSet = e.before(e.exposed), e.before(e.age)
 	needed := map[string]string{
 		"user": "whom it is about", "protocol": "such as \"ftp\"", "verdict": "\"allow\" or \"refuse\"",
 	}
@@ -93,6 +110,10 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 		}
 	case attrProven:
 		r.Proven = d.proven(t)
+	case scaleExposed.word(), scaleAge.word():
+		d.expectedAge(e, a.Name, t)
+	case attrFloor:
+		d.expectedFloor(r, t)
 	case "listener":
 		if d.opts.Listeners == nil || oneOf(d.opts.Listeners) {
 			r.Listener = t.value
@@ -105,6 +126,37 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 		if oneOf([]string{verdictAllow, verdictRefuse}) {
 			e.verdict = t.value
 		}
+	default:
+		if dim, known := dimensionNamed(a.Name); known && oneOf(dim.values()) {
+			dim.assign(r, slices.Index(dim.values(), t.value))
+		}
+	}
+}
+
+// expectedAge reads for how long a password was exposed, or how old it is.
+func (d *decoder) expectedAge(e *expectation, name string, t text) {
+	seconds, ok := parseDays(t.value)
+	switch {
+	case name == scaleExposed.word() && t.value == "no":
+	case !ok:
+		d.fault(t.at, "Not a number of days", "In an expect, %s takes a number of days such as \"14d\".", name)
+	case name == scaleExposed.word():
+		e.exposed = seconds
+	default:
+		e.age = seconds
+	}
+}
+
+// expectedFloor lets the floor of the account be as high as it can, for one level and
+// those below.
+func (d *decoder) expectedFloor(r *session.Request, t text) {
+	words := []string{"encrypted", "code", "key"}
+	level := slices.Index(words, t.value)
+	if level < 0 {
+		d.fault(t.at, "Unknown floor", "There is no floor %q.%s", t.value, suggest(t.value, words))
+	}
+	for l := range level + 1 {
+		r.Floors.Client[l], r.Floors.Account[l], r.Floors.Quiet[l] = math.MaxUint16, math.MaxUint16, math.MaxUint16
 	}
 }
 

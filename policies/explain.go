@@ -137,6 +137,9 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 		if r.Method == session.MethodDevice && !s.peerOnly() {
 			return Finding{Result: resultNoApply, Why: []string{"it is about logins"}}
 		}
+		if s.late && r.Phase == session.PhaseNamed {
+			return Finding{Result: resultNoApply, Why: []string{"it is decided after the proof"}}
+		}
 		if why := s.outside(r); len(why) > 0 {
 			return Finding{Result: resultNoApply, Why: why}
 		}
@@ -202,7 +205,7 @@ func (s *statement) outside(r session.Request) []string {
 	}
 	known := *s.when
 	for d := range dimensions {
-		if d.number(&r) < 0 {
+		if d.number(&r, known.zone) < 0 {
 			known.sets[d] = 0
 		}
 	}
@@ -214,6 +217,9 @@ func (s *statement) outside(r session.Request) []string {
 	}
 	if r.User == "" {
 		known.user, known.group = nil, nil
+	}
+	if r.Time.IsZero() {
+		known.spans[scaleTime] = nil
 	}
 	return known.unmet(r)
 }

@@ -28,7 +28,7 @@ func (p *Policy) lint(now time.Time) []Warning {
 	}
 	warn := func(s *statement, format string, args ...any) { at(s.line, format, args...) }
 	for _, q := range p.requires {
-		if q.cond.sets[dimChannel] != 0 && q.when != nil && (q.when.user != nil || q.when.group != nil) && !q.when.aboutPlace() && q.part == 0 {
+		if q.aboutChannel() && q.when != nil && (q.when.user != nil || q.when.group != nil) && !q.when.aboutPlace() && q.part == 0 {
 			warn(q, "require %q is for some users only and about the channel: whether a password is asked for in clear "+
 				"depends on who is named, so the answer tells names apart; add from or listener to its when, or drop user and group", q.name)
 		}
@@ -45,6 +45,7 @@ func (p *Policy) lint(now time.Time) []Warning {
 		}
 	}
 	p.lintRollouts(now, at)
+	p.lintFacts(now, at)
 	p.lintData(warn)
 	p.lintSSH(warn)
 	p.lintFactors(warn)

@@ -90,12 +90,22 @@ func (d *decoder) days(a *hclsyntax.Attribute) int64 {
 	if !ok {
 		return 0
 	}
-	n, err := strconv.ParseInt(strings.TrimSuffix(t.value, "d"), 10, 32)
-	if err != nil || n < 1 || n > maxDays || !strings.HasSuffix(t.value, "d") {
+	seconds, ok := parseDays(t.value)
+	if !ok {
 		d.fault(t.at, "Not a number of days", "%q is not a number of days such as \"30d\", from 1d to %dd.", t.value, maxDays)
-		return 0
 	}
-	return n
+	return seconds / secondsOfDay
+}
+
+const secondsOfDay = 24 * 60 * 60
+
+// parseDays reads a number of days, "30d", as seconds.
+func parseDays(s string) (seconds int64, ok bool) {
+	n, err := strconv.ParseInt(strings.TrimSuffix(s, "d"), 10, 32)
+	if err != nil || n < 1 || n > maxDays || !strings.HasSuffix(s, "d") {
+		return 0, false
+	}
+	return n * secondsOfDay, true
 }
 
 // parts makes the requirements of which a require consists: itself, unless it asks

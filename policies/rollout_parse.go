@@ -264,7 +264,7 @@ func (p *Policy) lintRollouts(now time.Time, warn func(line int, format string, 
 			case w.enforce[len(w.enforce)-1].percent < cohorts:
 				warn(w.line, "rollout %q of require %q is never enforced for everybody: its last date is for %d%%", w.name, q.name, w.enforce[len(w.enforce)-1].percent)
 			}
-			if q.cond.sets[dimChannel] != 0 && w.aboutUser() && !w.cond.aboutPlace() {
+			if q.aboutChannel() && w.aboutUser() && !w.cond.aboutPlace() {
 				warn(w.line, "rollout %q of require %q is for some accounts and everywhere: whether a password is asked for in clear depends on who is named, "+
 					"on all networks; names that do not exist are answered as some account would be; add from or listener to narrow it", w.name, q.name)
 			}

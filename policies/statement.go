@@ -14,11 +14,13 @@ import (
 
 // The kinds of statement.
 const (
-	kindNetwork = "network"
-	kindAllow   = "allow"
-	kindRequire = "require"
-	kindExempt  = "exempt"
-	kindExpect  = "expect"
+	kindSettings = "settings"
+	kindNetwork  = "network"
+	kindProfile  = "profile"
+	kindAllow    = "allow"
+	kindRequire  = "require"
+	kindExempt   = "exempt"
+	kindExpect   = "expect"
 )
 
 // attrAbsolute marks a require that no exempt can waive.
@@ -56,12 +58,14 @@ type statement struct {
 	// of a require
 	exempts  []*statement
 	rollouts []*rollout
+	profile  string // of TLS, that a require demands
 	absolute bool   // no exempt can waive it
 	notice   string // for clients that it will refuse; empty for the usual words
 	// part is which one it is of the statements that one require was made into.
 	part int
 
 	early    bool     // it can be judged when only the peer is known
+	late     bool     // it can be judged after the proof only
 	observed []string // for Verdict.WouldRefuse, of a require
 	rule     string   // for Verdict.Rule
 	reason   string   // for Verdict.Reason when it decides
@@ -89,11 +93,39 @@ func (s *statement) noticeText() string {
 	}
 }
 
+// phase is from when on a requirement can be judged.
+func (s *statement) phase() session.Phase {
+	if at := s.when.phase(); later(at, s.cond.phase()) {
+		return at
+	}
+	return s.cond.phase()
+}
+
+// aboutChannel reports whether a requirement asks for something of the channel.
+func (s *statement) aboutChannel() bool {
+	for d, set := range s.cond.sets {
+		if set != 0 && dimension(d).aboutChannel() {
+			return true
+		}
+	}
+	return false
+}
+
+// insecure reports whether a requirement that does not hold fails by the channel.
+func (s *statement) insecure(r *session.Request) bool {
+	for d := dimChannel; d <= dimGroup; d++ {
+		if d.aboutChannel() && s.cond.sets[d] != 0 && !s.cond.sets[d].has(d.number(r, nil)) {
+			return true
+		}
+	}
+	return false
+}
+
 // setTexts fills rule and reason, so that deciding needs to build no text. file
 // is the base name of the policy file.
 func (s *statement) setTexts(file string) {
 	s.rule = fmt.Sprintf("%s %q (%s:%d)", s.kind, s.name, file, s.line)
-	s.observed, s.early = []string{s.rule}, s.peerOnly()
+	s.observed, s.early, s.late = []string{s.rule}, s.peerOnly(), s.phase() == session.PhaseVerified
 	switch s.kind {
 	case kindAllow:
 		s.reason = "allowed"
@@ -113,7 +145,8 @@ func (s *statement) setTexts(file string) {
 // A condition is what allow, require, when, exempt and rollout say of a request: a
 // box in the space of its facts. An attribute that is not given does not restrict.
 type condition struct {
-	id int // its bit in the tables
+	id   int            // its bit in the tables
+	zone *time.Location // of weekday and time
 
 	sets                  [dimensions]set
 	spans                 [scales][]span
@@ -160,8 +193,16 @@ func (c *condition) peerOnly() bool { return c.phase() == session.PhaseConnect }
 
 // aboutUser reports whether the condition tells users apart.
 func (c *condition) aboutUser() bool {
-	if c.user != nil || c.group != nil {
-		return true
+	return c.user != nil || c.group != nil || c.aboutAccount()
+}
+
+// aboutAccount reports whether the condition looks at what is known of an account
+// besides its name and groups.
+func (c *condition) aboutAccount() bool {
+	for d, s := range c.sets {
+		if s != 0 && dimension(d).aboutUser() {
+			return true
+		}
 	}
 	for n, spans := range c.spans {
 		if len(spans) > 0 && scale(n).aboutUser() {
@@ -176,12 +217,14 @@ func (c *condition) aboutPlace() bool { return c.from != nil || c.listener != ni
 
 // unmet says which attributes of the condition r does not match, in words. It is
 // the plain reading of the language, used to explain decisions; the tables
-// decide. A fact that is not known is not matched.
+// decide. A fact that is not known is not matched, save one that is not known in that
+// phase.
 func (c *condition) unmet(r session.Request) []string {
 	var out []string
+	known := func(at session.Phase) bool { return r.Phase == "" || !later(at, r.Phase) }
 	value := func(d dimension) {
-		if s := c.sets[d]; !s.admits(d.number(&r)) {
-			out = append(out, fmt.Sprintf("%s is %s, not %s", d.word(), d.got(&r), d.words(s)))
+		if s := c.sets[d]; s != 0 && known(d.phase()) && !s.has(d.number(&r, c.zone)) {
+			out = append(out, fmt.Sprintf("%s is %s, not %s", d.word(), d.got(&r, c.zone), d.words(s)))
 		}
 	}
 	text := func(name string, list []string, got string) {
@@ -211,7 +254,13 @@ func (c *condition) unmet(r session.Request) []string {
 		value(d)
 	}
 	for n, spans := range c.spans {
-		if got := scale(n).number(&r); !within(spans, got) {
+		if len(spans) == 0 || !known(scale(n).phase()) {
+			continue
+		}
+		switch got, known := scale(n).number(&r, c.zone); {
+		case !known:
+			out = append(out, scale(n).word()+" is not known")
+		case !within(spans, got):
 			out = append(out, fmt.Sprintf("%s; asked is %s", scale(n).describe(got), scale(n).words(spans)))
 		}
 	}

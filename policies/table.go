@@ -3,6 +3,7 @@ package policies
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"gateway/session"
 )
@@ -86,7 +87,7 @@ func newTable[K comparable](conds []*condition, whens *bits, list func(*conditio
 	return t
 }
 
-// A words table is that of a dimension.
+// A wordTable is that of a dimension.
 type wordTable struct {
 	values []bits // by number
 	absent bits
@@ -210,7 +211,8 @@ func lastAddr(p netip.Prefix) netip.Addr {
 // tables is a compiled policy.
 type tables struct {
 	dims                  [dimensions]wordTable
-	scales                [scales]ranges[int64]
+	scales                [scales]scaleTable
+	zone                  *time.Location
 	listener, user, group table[string]
 	from                  ranges[netip.Addr]
 	nowhere               bits // satisfied by an address that is not known
@@ -218,6 +220,10 @@ type tables struct {
 	// early, named and proven are the facts that some condition looks at, by the
 	// phase from which on they are known.
 	early, named, proven facts
+	// own are the facts of the account among those named, and anybody the conditions
+	// that somebody or other satisfies in them: of when, those that everybody does.
+	own     facts
+	anybody bits
 
 	allows bits
 	inside bits // conditions for an address of ours that is private
@@ -250,11 +256,26 @@ func (t *tables) of(phase session.Phase) *facts {
 // not satisfy.
 func (t *tables) apply(matched *bits, r *session.Request, phase session.Phase) {
 	f := t.of(phase)
+	if phase == session.PhaseNamed {
+		if r.User == "" {
+			matched.and(&t.anybody)
+		} else {
+			t.applyFacts(matched, r, &t.own)
+		}
+	}
+	t.applyFacts(matched, r, f)
+}
+
+func (t *tables) applyFacts(matched *bits, r *session.Request, f *facts) {
 	for _, d := range f.dims {
-		matched.and(t.dims[d].get(d.number(r)))
+		matched.and(t.dims[d].get(d.number(r, t.zone)))
 	}
 	for _, s := range f.scales {
-		matched.and(t.scales[s].get(s.number(r)))
+		if n, known := s.number(r, t.zone); known {
+			matched.and(t.scales[s].get(n))
+		} else {
+			matched.and(&t.scales[s].absent)
+		}
 	}
 }
 
@@ -266,8 +287,8 @@ const (
 	maxCombinations = 1 << 14
 )
 
-func compile(allows, requires, exempts []*statement, devices []*device) tables {
-	var t tables
+func compile(allows, requires, exempts []*statement, devices []*device, zone *time.Location) tables {
+	t := tables{zone: zone}
 	var conds []*condition
 	var whens bits
 	add := func(c *condition) {
@@ -304,14 +325,25 @@ func compile(allows, requires, exempts []*statement, devices []*device) tables {
 		t.dims[d] = newWordTable(conds, &whens, d)
 		if d <= dimChannel || slices.ContainsFunc(conds, func(c *condition) bool { return c.sets[d] != 0 }) {
 			f := t.of(d.phase())
+			if d.aboutUser() {
+				f = &t.own
+			}
 			f.dims = append(f.dims, d)
 		}
 	}
 	for n := range scales {
 		if slices.ContainsFunc(conds, func(c *condition) bool { return len(c.spans[n]) > 0 }) {
-			t.scales[n] = newScale(conds, n)
+			t.scales[n] = newScale(conds, &whens, n)
 			f := t.of(n.phase())
+			if n.aboutUser() {
+				f = &t.own
+			}
 			f.scales = append(f.scales, n)
+		}
+	}
+	for _, c := range conds {
+		if !whens.has(c.id) || !c.aboutAccount() {
+			t.anybody.set(c.id)
 		}
 	}
 	t.listener = newTable(conds, &whens, func(c *condition) []string { return c.listener })

@@ -422,7 +422,7 @@ func (a *Attempt) crossed(c Credential) string {
 func (a *Attempt) request(phase Phase) Request {
 	r := a.connectRequest()
 	r.Phase, r.Time = phase, time.Now().UTC()
-	r.Channel, r.OldTLS, r.Client = a.channel.Kind, a.channel.oldTLS(), a.class
+	r.Channel, r.OldTLS, r.TLS, r.Client = a.channel.Kind, a.channel.oldTLS(), a.channel.facts(), a.class
 	return r
 }
 
@@ -459,12 +459,15 @@ func (a *Attempt) decidePhase(ctx context.Context, phase Phase, user string, m M
 	}
 	r := a.request(phase)
 	r.User, r.Known, r.As, r.Groups, r.Method = user, account.Known, account.As, account.Identity.Groups, m
-	r.Cohort = a.gate.cohort(user)
+	r.Cohort, r.PasswordSet = CohortOf(a.gate.cfg.CohortKey, user), account.PasswordSet
 	if h := a.gate.cfg.History; h != nil {
 		r.recall(h.Recall(r.Subject(), a.clientID()))
 	}
 	if a.chain.begun(user) {
 		r.Method, r.Proven = a.chain.method, a.chain.proven
+		if r.Proven&FactorKey != 0 {
+			r.Key = a.chain.key.Kind()
+		}
 	}
 	return decision{request: r, offered: m, account: account, verdict: a.policy.Decide(r)}, nil
 }

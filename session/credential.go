@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"time"
 )
 
 // Method is a way to prove who one is.
@@ -123,6 +124,8 @@ type Account struct {
 	// Identity has its groups. Empty if there is none.
 	As       string
 	Identity Identity
+	// PasswordSet is when its password was set; zero if it has none.
+	PasswordSet time.Time
 	// Generation changes with every change of the account or its credentials. A
 	// login during which it changed is refused: what was proven may no longer count.
 	Generation int64

@@ -201,10 +201,10 @@ func (g *Gate) recordedName(user string, known bool) string {
 	return UnknownName(g.cfg.NameKey, user)
 }
 
-// cohort is the part of all names that user is in. Nobody without the key can tell
+// CohortOf is the part of all names that user is in. Nobody without the key can tell
 // which, whether or not the name exists.
-func (g *Gate) cohort(user string) uint8 {
-	mac := hmac.New(sha256.New, g.cfg.CohortKey)
+func CohortOf(key []byte, user string) uint8 {
+	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(user))
 	return uint8(binary.BigEndian.Uint64(mac.Sum(nil)) % Cohorts)
 }

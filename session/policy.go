@@ -55,12 +55,32 @@ type Request struct {
 	Cohort uint8 `json:"cohort,omitempty"`
 	// Client is the class of the peer's software.
 	Client Client `json:"client,omitempty"`
+	// TLS is what is known of the channel, if it is of that kind.
+	TLS TLSFacts `json:"tls,omitzero"`
+	// Key is the kind of the last key that was proven, of KeyKinds; in PhaseVerified.
+	Key string `json:"key,omitempty"`
 	// Floors are what the account was seen to be able to do.
 	Floors Floors `json:"floors,omitzero"`
+	// Place says that the account has logged in from the peer's network before.
+	Place bool `json:"place,omitempty"`
+	// Exposed is when the account's password first crossed in clear, PasswordSet when
+	// it was set; zero if it never did, or there is none.
+	Exposed     time.Time `json:"exposed,omitzero"`
+	PasswordSet time.Time `json:"password_set,omitzero"`
+}
+
+// TLSFacts are those of a TLS channel, in the words of Channel.
+type TLSFacts struct {
+	Version string `json:"version,omitempty"`
+	Cipher  string `json:"cipher,omitempty"`
+	Group   string `json:"group,omitempty"`
+	Resumed bool   `json:"resumed,omitempty"`
+	// Certificate says that the client showed one.
+	Certificate bool `json:"certificate,omitempty"`
 }
 
 // recall sets the facts that are remembered.
-func (r *Request) recall(p Past) { r.Floors = p.Floors }
+func (r *Request) recall(p Past) { r.Floors, r.Place, r.Exposed = p.Floors, p.Place, p.Exposed }
 
 // Subject is the account that the rules look at: User, or the one that stands for it.
 func (r *Request) Subject() string {
