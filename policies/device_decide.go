@@ -103,8 +103,11 @@ func (p *Policy) exempted(d *device, matched *bits) bool {
 	})
 }
 
-// DeviceInfo describes a device to whoever looks after it.
+// DeviceInfo describes a device to whoever looks after it, or with a Requirement an
+// exempt from that.
 type DeviceInfo struct {
+	Requirement string `json:"requirement,omitempty"`
+
 	Name  string        `json:"name"`
 	Rule  string        `json:"rule"`
 	From  []string      `json:"from"`
