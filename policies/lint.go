@@ -30,7 +30,8 @@ func (p *Policy) lint(now time.Time) []Warning {
 	for _, q := range p.requires {
 		if q.aboutChannel() && q.when != nil && (q.when.user != nil || q.when.group != nil) && !q.when.aboutPlace() && q.part == 0 {
 			warn(q, "require %q is for some users only and about the channel: whether a password is asked for in clear "+
-				"depends on who is named, so the answer tells names apart; add from or listener to its when, or drop user and group", q.name)
+				"depends on who is named, on all networks; names that do not exist are answered as some account would be; "+
+				"add from or listener to its when, or drop user and group", q.name)
 		}
 	}
 	for _, e := range p.exempts {

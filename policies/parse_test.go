@@ -168,7 +168,7 @@ func TestWarnings(t *testing.T) {
 	const owner = "  until   = \"2027-06-30\"\n  owner   = \"o\"\n  because = \"b\"\n}\n"
 	for name, tc := range map[string]struct{ src, want string }{
 		"clean": {office, ""},
-		"answer tells names apart": {`require "e" {
+		"answered as some account would be": {`require "e" {
   channel = "encrypted"
   when { group = "office" }
 }`, "policy.hcl:1: require \"e\" is for some users only"},
