@@ -12,11 +12,45 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// The verdicts that an expect may name.
+// The verdicts that an expect may name, besides verdictInsecure and verdictPaused.
 const (
-	verdictAllow  = "allow"
-	verdictRefuse = "refuse"
+	verdictAllow   = "allow"
+	verdictObserve = "observe" // allowed, and recorded that it will be refused
+	verdictWarn    = "warn"    // allowed, and the client is told so
+	verdictRefuse  = "refuse"
 )
+
+func verdicts() []string {
+	return []string{verdictAllow, verdictObserve, verdictWarn, verdictRefuse, verdictInsecure, verdictPaused}
+}
+
+// is reports whether a verdict is what the word says.
+func is(v session.Verdict, word string) bool {
+	switch word {
+	case verdictAllow:
+		return v.Allowed
+	case verdictObserve:
+		return v.Allowed && v.Notice == "" && v.WouldRefuse != nil
+	case verdictWarn:
+		return v.Allowed && v.Notice != ""
+	case verdictInsecure:
+		return v.Insecure && v.Retry.IsZero()
+	case verdictPaused:
+		return !v.Retry.IsZero()
+	default:
+		return !v.Allowed
+	}
+}
+
+// word says a verdict in the words of is, the most particular.
+func word(v session.Verdict) string {
+	for _, w := range []string{verdictWarn, verdictObserve, verdictAllow, verdictPaused, verdictInsecure} {
+		if is(v, w) {
+			return w
+		}
+	}
+	return verdictRefuse
+}
 
 // An expectation is an expect: a request with the verdict that it must get.
 type expectation struct {
@@ -57,7 +91,7 @@ func (d *decoder) expectation(b *hclsyntax.Block) {
 	d.attributes("An expect", b.Body, known, func(a *hclsyntax.Attribute) { d.expected(&e, a) })
 	e.request.Exposed, e.request.PasswordSet = e.before(e.exposed), e.before(e.age)
 	needed := map[string]string{
-		"user": "whom it is about", "protocol": "such as \"ftp\"", "verdict": "\"allow\" or \"refuse\"",
+		"user": "whom it is about", "protocol": "such as \"ftp\"", "verdict": "such as \"allow\" or \"refuse\"",
 	}
 	if e.request.Protocol == session.SFTP && b.Body.Attributes["channel"] == nil {
 		e.request.Channel = session.SSH
@@ -123,7 +157,7 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 	case "at":
 		r.Time, e.timed = d.expectedTime(t), true
 	case "verdict":
-		if oneOf([]string{verdictAllow, verdictRefuse}) {
+		if oneOf(verdicts()) {
 			e.verdict = t.value
 		}
 	default:
@@ -197,18 +231,14 @@ func (d *decoder) expectedTime(t text) time.Time {
 func (d *decoder) expect(p *Policy) {
 	for _, e := range d.expects {
 		verdict, phase := p.run(e.request)
-		got := verdictRefuse
-		if verdict.Allowed {
-			got = verdictAllow
-		}
-		if got != e.verdict {
+		if !is(verdict, e.verdict) {
 			d.fault(e.at, "Expectation not met", "Expected is %q, decided is %q at phase %q by %s: %s.",
-				e.verdict, got, phase, verdict.Rule, verdict.Reason)
+				e.verdict, word(verdict), phase, verdict.Rule, verdict.Reason)
 			continue
 		}
-		if until, ends := p.turns(e.request); ends && !e.timed {
+		if until, ends := p.turns(e.request, e.verdict); ends && !e.timed {
 			d.fault(e.at, "Expectation without a time",
-				"An exempt, rollout or device that this rests on holds until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
+				"An exempt, rollout or device that this rests on holds, or stays as it is, until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
 				until, d.opts.Now.UTC().Format(time.DateOnly))
 		}
 	}
@@ -237,15 +267,14 @@ func (p *Policy) run(r session.Request) (session.Verdict, session.Phase) {
 	return p.Decide(r), session.PhaseVerified
 }
 
-// turns reports whether the verdict on r changes when an exemption or a device that
-// holds now ends, and which day that is written as.
-func (p *Policy) turns(r session.Request) (until string, ends bool) {
-	now, _ := p.run(r)
+// turns reports whether the verdict on r is another when an exemption or a device that
+// holds now ends, or a rollout goes on, and which day that is written as.
+func (p *Policy) turns(r session.Request, verdict string) (until string, ends bool) {
 	turnsAt := func(end time.Time) bool {
 		later := r
 		later.Time = end
 		then, _ := p.run(later)
-		return then.Allowed != now.Allowed
+		return !is(then, verdict)
 	}
 	for _, e := range p.exempts {
 		if !e.expired(r.Time) && turnsAt(e.until) {

@@ -74,3 +74,16 @@ func TestKeyKind(t *testing.T) {
 		}
 	}
 }
+
+// A key may be anything that a peer made up.
+func FuzzKeyKind(f *testing.F) {
+	f.Add("ssh-rsa", wire([]byte("ssh-rsa"), []byte{1, 0, 1}, modulus(3072)))
+	f.Add("ssh-rsa-cert-v01@openssh.com", wire([]byte("x"), []byte("n"), []byte{3}, modulus(2048)))
+	f.Add(session.KeyX509, "0")
+	f.Add("ssh-ed25519", "")
+	f.Fuzz(func(t *testing.T, algorithm, blob string) {
+		if got := (session.Key{Algorithm: algorithm, Blob: blob}).Kind(); !slices.Contains(session.KeyKinds(), got) {
+			t.Errorf("got %q, which is no kind", got)
+		}
+	})
+}
