@@ -339,7 +339,7 @@ func putPast(ctx context.Context, tx *sql.Tx, account int64, p *past) error {
 			account, client, network, levelWords()[l], n.days[l], n.day[l], quiet, since)
 		return err
 	}
-	for l := range levelWords() {
+	for l := range int(session.Levels) {
 		if err := put("", "", l, &p.whole, p.quiet[l], p.since[l]); err != nil {
 			return err
 		}

@@ -267,17 +267,6 @@ func (s set) has(i int) bool { return i >= 0 && s&(1<<i) != 0 }
 // admits reports whether a condition with this set can match the value.
 func (s set) admits(i int) bool { return s == 0 || s.has(i) }
 
-// numbers lists the members of a set below n.
-func (s set) numbers(n int) []int {
-	var list []int
-	for i := range n {
-		if s.has(i) {
-			list = append(list, i)
-		}
-	}
-	return list
-}
-
 // words says the members of a set of d, with a shorthand where one fits.
 func (d dimension) words(s set) string {
 	for _, short := range d.short() {

@@ -264,6 +264,8 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(fortyRules()))
 	f.Add([]byte(dataRules))
 	f.Add([]byte(devices))
+	f.Add([]byte(migration))
+	f.Add([]byte(withFloors))
 	requests := []session.Request{request(unproven), request(relayed), request(relayed, tlsOf(true)), request(), request(plain, named), request(nameless), request(connecting), request(scanner), request(unknown)}
 	f.Fuzz(func(t *testing.T, src []byte) {
 		p, err := Parse(src, "policy.hcl", testOptions())
