@@ -43,6 +43,7 @@ func (s *Service) groupRemove(ctx context.Context, in Name) (Group, error) {
 func (s *Service) groupChange(ctx context.Context, verb session.Verb, name string, do func() (auth.GroupChange, error)) (Group, error) {
 	var after Group
 	err := s.record(ctx, verb, "group "+name, func() (any, any, error) {
+		defer s.redecide(ctx)
 		c, err := do()
 		after = Group{Name: name, Members: s.Accounts.Members(name), Allowance: auth.Allowance{Permissions: []session.PathRule{}}}
 		if c.After != nil {

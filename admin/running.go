@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"gateway/limits"
-	"gateway/queue"
 	"gateway/session"
 )
 
@@ -65,42 +64,4 @@ func (s *Service) bansRemove(ctx context.Context, in Ban) (Nothing, error) {
 	return Nothing{}, s.record(ctx, verbUnban, in.Network.String(), func() (any, any, error) {
 		return nil, nil, missing(s.Limits.Unban(in.Network), "%s is not banned; see 'gateway bans list'", in.Network)
 	})
-}
-
-func (s *Service) queueList(ctx context.Context, _ Nothing) ([]queue.Item, error) {
-	list, err := s.Queue.List(ctx)
-	if list == nil {
-		list = []queue.Item{}
-	}
-	return list, err
-}
-
-func (s *Service) queueShow(ctx context.Context, in ID) (queue.Detail, error) {
-	d, err := s.Queue.Show(ctx, in.ID)
-	return d, noMessage(err, in.ID)
-}
-
-// queueDo records and does one thing to a message.
-func (s *Service) queueDo(ctx context.Context, verb session.Verb, id string, do func(context.Context, string) error) (Nothing, error) {
-	return Nothing{}, s.record(ctx, verb, "message "+id, func() (any, any, error) { return nil, nil, noMessage(do(ctx, id), id) })
-}
-
-func noMessage(err error, id string) error {
-	return missing(err, "there is no message %q in the queue; see 'gateway queue list'", id)
-}
-
-func (s *Service) queueHold(ctx context.Context, in ID) (Nothing, error) {
-	return s.queueDo(ctx, verbHold, in.ID, s.Queue.Hold)
-}
-
-func (s *Service) queueRelease(ctx context.Context, in ID) (Nothing, error) {
-	return s.queueDo(ctx, verbRelease, in.ID, s.Queue.Release)
-}
-
-func (s *Service) queueRetry(ctx context.Context, in ID) (Nothing, error) {
-	return s.queueDo(ctx, verbRetry, in.ID, s.Queue.Retry)
-}
-
-func (s *Service) queueRemove(ctx context.Context, in ID) (Nothing, error) {
-	return s.queueDo(ctx, session.Remove, in.ID, s.Queue.Remove)
 }

@@ -51,10 +51,11 @@ var ErrNotRunning = errors.New("the gateway is not running")
 type Service struct {
 	Accounts *auth.Accounts
 	Limits   *limits.Limits
-	Queue    *queue.Queue
-	Recorder session.Recorder
-	Rules    Rules
-	DKIM     *dkim.Keys
+	// OpenQueue returns the mail queue, which the first call opens.
+	OpenQueue func(ctx context.Context) (*queue.Queue, error)
+	Recorder  session.Recorder
+	Rules     Rules
+	DKIM      *dkim.Keys
 	// NameKey and CohortKey are those of session.Config.
 	NameKey, CohortKey []byte
 
@@ -147,10 +148,10 @@ func methods() map[string]call {
 
 		"queue.list":    method((*Service).queueList),
 		"queue.show":    method((*Service).queueShow),
-		"queue.hold":    method((*Service).queueHold),
-		"queue.release": method((*Service).queueRelease),
-		"queue.retry":   method((*Service).queueRetry),
-		"queue.remove":  method((*Service).queueRemove),
+		"queue.hold":    queueChange(verbHold, (*queue.Queue).Hold),
+		"queue.release": queueChange(verbRelease, (*queue.Queue).Release),
+		"queue.retry":   queueChange(verbRetry, (*queue.Queue).Retry),
+		"queue.remove":  queueChange(session.Remove, (*queue.Queue).Remove),
 
 		"mail.key.list":    method((*Service).mailKeyList),
 		"mail.key.add":     method((*Service).mailKeyAdd),

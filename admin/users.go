@@ -86,6 +86,13 @@ func (s *Service) end(user string) {
 	}
 }
 
+// redecide ends the sessions that a change leaves less than they have.
+func (s *Service) redecide(ctx context.Context) {
+	if s.Gate != nil {
+		s.Gate.Redecide(context.WithoutCancel(ctx))
+	}
+}
+
 func checkRoute(route string) error {
 	if route == "" {
 		return nil
@@ -136,6 +143,7 @@ func (s *Service) userSet(ctx context.Context, in UserUpdate) (User, error) {
 		}
 	}
 	return s.change(ctx, verbSet, "user "+in.Name, func() (auth.Change, error) {
+		defer s.redecide(ctx)
 		return s.Accounts.Set(ctx, in.Name, auth.Update{Groups: in.Groups, Route: in.Route, AllowanceUpdate: in.AllowanceUpdate})
 	})
 }
@@ -215,12 +223,34 @@ func (s *Service) keyRemove(ctx context.Context, in NameValue) (User, error) {
 // (auth.Accounts.Enrol). It is recorded as a change by that account. The error is
 // session.ErrUnavailable unless the keys are not good.
 func (s *Service) Enrol(ctx context.Context, by *session.Session, file []byte) error {
-	p, user := by.Peer(), by.Identity().User
 	if !by.MayEnrol() {
 		return session.ErrDenied
 	}
+	user := by.Identity().User
+	return s.enrolBy(ctx, by, "key of "+user, func(ctx context.Context) (auth.Change, error) { return s.Accounts.Enrol(ctx, user, file) })
+}
+
+// EnrolOffered is Enrol for keys that the client of a session offered before it
+// logged in by password (auth.Accounts.EnrolOffered). Where there is nothing to
+// change, nothing is recorded.
+func (s *Service) EnrolOffered(ctx context.Context, by *session.Session, keys []session.Key) error {
+	if !by.MayEnrolOffered() {
+		return session.ErrDenied
+	}
+	user := by.Identity().User
+	if len(s.Accounts.Enrollable(user, keys)) == 0 {
+		return nil
+	}
+	return s.enrolBy(ctx, by, "offered key of "+user, func(ctx context.Context) (auth.Change, error) {
+		return s.Accounts.EnrolOffered(ctx, user, keys, by.Peer().Remote.Addr())
+	})
+}
+
+// enrolBy records a change of its own account by a session, and makes it.
+func (s *Service) enrolBy(ctx context.Context, by *session.Session, object string, enrol func(context.Context) (auth.Change, error)) error {
+	p := by.Peer()
 	e := session.Event{
-		Conn: p.Conn, Session: by.ID(), Listener: p.Listener, Protocol: p.Protocol, Remote: p.Remote, User: user, Method: by.Method(),
+		Conn: p.Conn, Session: by.ID(), Listener: p.Listener, Protocol: p.Protocol, Remote: p.Remote, User: by.Identity().User, Method: by.Method(),
 	}
 	// Nothing is begun any more for a session that was ended meanwhile, as by a new
 	// password.
@@ -228,8 +258,8 @@ func (s *Service) Enrol(ctx context.Context, by *session.Session, file []byte) e
 	defer cancel()
 	defer by.AfterDone(cancel)()
 	var refused error
-	err := s.recordBy(ctx, e, verbEnrol, "key of "+user, func() (any, any, error) {
-		c, err := s.Accounts.Enrol(ctx, user, file)
+	err := s.recordBy(ctx, e, verbEnrol, object, func() (any, any, error) {
+		c, err := enrol(ctx)
 		if errors.Is(err, auth.ErrInvalid) || errors.Is(err, auth.ErrNotExist) {
 			refused = err
 		}

@@ -36,6 +36,9 @@ type Config struct {
 	// Budget bounds the hashing of logins. Nil means one hash at a time, with all
 	// others waiting.
 	Budget Budget
+	// Sealer keeps the secrets of one-time codes. Without it none can be made, and no
+	// code is right.
+	Sealer *store.Sealer
 	// Log gets what an operator should look at. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -83,6 +86,9 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Accounts, error) {
 	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy(), suspects: make(chan suspect, maxSuspects)}
 	var err error
 	if a.phantom.key, err = db.Secret(ctx, "phantoms", phantomKeySize); err != nil {
+		return nil, fmt.Errorf("open accounts: %w", err)
+	}
+	if err := a.sealBareTOTP(ctx); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}
 	if err := a.refreshAll(ctx, true); err != nil {

@@ -170,6 +170,9 @@ func (a *Accounts) SetPassword(ctx context.Context, name string, password sessio
 		if _, err := tx.ExecContext(ctx, `DELETE FROM account_passwords WHERE account = $1`, before.id); err != nil {
 			return err
 		}
+		if err := dropOffers(ctx, tx, before.id); err != nil {
+			return err
+		}
 		return putPassword(ctx, tx, before.id, hash, now)
 	})
 }

@@ -95,7 +95,9 @@ func open(t testing.TB) (*Accounts, *budget) {
 		}
 	})
 	b := new(budget)
-	a, err := Open(t.Context(), db, Config{Budget: b, Log: slog.New(slog.DiscardHandler)})
+	a, err := Open(t.Context(), db, Config{
+		Budget: b, Sealer: store.NewSealer(filepath.Join(t.TempDir(), "secrets.key")), Log: slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

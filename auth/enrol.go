@@ -54,7 +54,7 @@ func (a *Accounts) Enrol(ctx context.Context, name string, file []byte) (Change,
 			return err
 		}
 		for _, k := range fresh {
-			if err := setPending(ctx, tx, before.id, k.Fingerprint, true); err != nil {
+			if err := setPending(ctx, tx, before.id, k.Fingerprint, pendingFile); err != nil {
 				return err
 			}
 		}
@@ -63,8 +63,27 @@ func (a *Accounts) Enrol(ctx context.Context, name string, file []byte) (Change,
 	}))
 }
 
-func setPending(ctx context.Context, tx *sql.Tx, account int64, fingerprint string, pending bool) error {
-	_, err := tx.ExecContext(ctx, `UPDATE account_keys SET pending = $3 WHERE account = $1 AND fingerprint = $2`, account, fingerprint, pending)
+// pendingKind is what a key waits for, as it is stored.
+type pendingKind int
+
+const (
+	settled pendingKind = iota
+	// pendingFile is a key that was brought in a file, and is good.
+	pendingFile
+	// pendingOffer is a key that was only offered: its options limit it, and go when it
+	// has logged in.
+	pendingOffer
+)
+
+func setPending(ctx context.Context, tx *sql.Tx, account int64, fingerprint string, kind pendingKind) error {
+	_, err := tx.ExecContext(ctx, `UPDATE account_keys SET pending = $3 WHERE account = $1 AND fingerprint = $2`, account, fingerprint, kind)
+	return err
+}
+
+// settle takes the mark from a key that has logged in.
+func settle(ctx context.Context, tx *sql.Tx, account int64, fingerprint string) error {
+	_, err := tx.ExecContext(ctx, `UPDATE account_keys SET options = CASE WHEN pending = $4 THEN '' ELSE options END, pending = $3
+		WHERE account = $1 AND fingerprint = $2`, account, fingerprint, settled, pendingOffer)
 	return err
 }
 
@@ -92,7 +111,7 @@ func (a *Accounts) Used(name string, key session.Key) {
 	a.mu.RLock()
 	r := a.records[name]
 	a.mu.RUnlock()
-	if r == nil || !r.pending[idOf(key)] {
+	if r == nil || r.pending[idOf(key)] == settled {
 		return
 	}
 	u := &a.used
@@ -140,7 +159,7 @@ func (a *Accounts) storeUsed(ctx context.Context) {
 	err := a.db.Write(through, func(tx *sql.Tx) error {
 		for _, keys := range noted {
 			for _, fingerprint := range keys.fingerprints {
-				if err := setPending(through, tx, keys.account, fingerprint, false); err != nil {
+				if err := settle(through, tx, keys.account, fingerprint); err != nil {
 					return err
 				}
 			}

@@ -36,7 +36,7 @@ type record struct {
 	info Info
 	keys map[keyID]options
 	// pending are those of keys that are (Key.Pending); nil if none is.
-	pending map[keyID]bool
+	pending map[keyID]pendingKind
 	// authorities sign certificates for the account.
 	authorities []authority
 	// access is what the account may do, with what its groups add.
@@ -46,7 +46,7 @@ type record struct {
 	// whenever it is set, even to the same.
 	password int64
 	hash     hashes.Hash
-	totp     []byte // the secret of its one-time codes, nil if there is none
+	totp     []byte // the secret of its one-time codes, sealed; nil if there is none
 	// unreadable is why the stored hash cannot be used.
 	unreadable error
 }
@@ -183,10 +183,11 @@ func (l *loader) keys() error {
 		var k Key
 		var blob []byte
 		var text string
-		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added, &text, &k.Pending); err != nil {
+		var pending pendingKind
+		if err := dest(&id, &k.Algorithm, &k.Fingerprint, &k.Comment, &blob, &added, &text, &pending); err != nil {
 			return err
 		}
-		k.blob, k.Added = string(blob), fromMicros(added)
+		k.blob, k.Added, k.Pending = string(blob), fromMicros(added), pending != settled
 		r := l.found[id]
 		var err error
 		if text != "" {
@@ -203,9 +204,9 @@ func (l *loader) keys() error {
 		}
 		if k.Pending {
 			if r.pending == nil {
-				r.pending = make(map[keyID]bool)
+				r.pending = make(map[keyID]pendingKind)
 			}
-			r.pending[k.id()] = true
+			r.pending[k.id()] = pending
 		}
 		r.info.Keys = append(r.info.Keys, k)
 		return nil

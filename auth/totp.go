@@ -78,7 +78,12 @@ func (a *Accounts) verifyCode(ctx context.Context, c session.Credential) error {
 	if r == nil || r.totp == nil || !a.codes.mayTry(r.id, time.Now()) {
 		return session.ErrDenied
 	}
-	step, right := matchCode(r.totp, c.Secret.Reveal(), time.Now())
+	secret, err := a.openTOTP(r.id, r.totp)
+	if err != nil {
+		a.cfg.Log.Error("one-time codes cannot be checked; restore the key, or give the account new codes", "user", c.User, "err", err)
+		return fmt.Errorf("check the code: %w: %w", session.ErrUnavailable, err)
+	}
+	step, right := matchCode(secret, c.Secret.Reveal(), time.Now())
 	if !right {
 		a.codes.wrong(r.id, time.Now())
 		return session.ErrDenied
@@ -147,7 +152,11 @@ func (a *Accounts) AddTOTP(ctx context.Context, name, issuer string) (TOTP, Chan
 		if _, err := tx.ExecContext(ctx, `DELETE FROM account_totp WHERE account = $1`, before.id); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO account_totp (account, secret, used_step, added) VALUES ($1, $2, 0, $3)`, before.id, secret, now)
+		sealed, err := a.sealTOTP(before.id, secret)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO account_totp (account, secret, used_step, added) VALUES ($1, $2, 0, $3)`, before.id, sealed, now)
 		return err
 	})
 	if err != nil {

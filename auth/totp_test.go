@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gateway/session"
+	"gateway/store"
 )
 
 // The vectors of RFC 6238, appendix B, for SHA-1; six digits of their eight.
@@ -80,7 +81,8 @@ func TestCodeIsRightOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gateway.db")
 	db := openStore(t, path)
-	a, err := Open(t.Context(), db, Config{Log: slog.New(slog.DiscardHandler)})
+	cfg := Config{Sealer: store.NewSealer(filepath.Join(t.TempDir(), "secrets.key")), Log: slog.New(slog.DiscardHandler)}
+	a, err := Open(t.Context(), db, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +106,7 @@ func TestCodeIsRightOnce(t *testing.T) {
 	}
 	db = openStore(t, path)
 	defer db.Close()
-	if a, err = Open(t.Context(), db, Config{Log: slog.New(slog.DiscardHandler)}); err != nil {
+	if a, err = Open(t.Context(), db, cfg); err != nil {
 		t.Fatal(err)
 	}
 	if offerCode(t, a, "joe", totpCode(secret, step)) {

@@ -18,6 +18,7 @@ import (
 	"gateway/ftp"
 	"gateway/limits"
 	"gateway/queue"
+	"gateway/queue/relay/dns"
 	"gateway/session"
 	"gateway/sftp"
 	"gateway/smtp"
@@ -53,7 +54,10 @@ type Config struct {
 	SMTP           smtp.Config
 	Mail           queue.Config
 	Milters        []milter.Config
+	DNS            dns.Config // for mail exchangers
 	Log            Log
+
+	routeBlocks []routeBlock // of Mail.Routes
 
 	// ShutdownGrace is how long transfers may go on after the first signal.
 	ShutdownGrace time.Duration
@@ -214,6 +218,7 @@ func (c *Config) complete(d *decoder) {
 	if c.ShutdownGrace == 0 {
 		c.ShutdownGrace = 5 * time.Minute
 	}
+	c.checkRoutes(d)
 	names := map[string]bool{}
 	for _, l := range c.Listeners {
 		if names[l.Name] {
@@ -256,7 +261,7 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 		d.fault(l.at, "SSH profile without SSH", "ssh_profile is for an sftp listener; leave it out.")
 	}
 	if (l.Protocol == session.Submission || l.Protocol == session.Relay) && c.Mail.DefaultRoute.IsZero() {
-		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }.")
+		d.fault(l.at, "Mail has nowhere to go", "This listener accepts mail: add mail { route = \"smtp://mail.example.com:25\" }, or \"mx\" for the mail exchangers of each recipient.")
 	}
 	c.checkMilters(d, l)
 	if l.ProxyData && (l.Protocol != session.FTP || len(l.Proxies) == 0) {

@@ -11,8 +11,9 @@ import (
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/function"
+
+	"gateway/session"
 )
 
 // A section is what may stand in the file at one level: settings and blocks.
@@ -27,6 +28,7 @@ type section struct {
 type setting struct {
 	name, kind, def, doc string
 	required             bool
+	secret               bool // must come from file() or env()
 	set                  func(d *decoder, v cty.Value) error
 }
 
@@ -79,6 +81,11 @@ func (d *decoder) setting(attr *hcl.Attribute, st setting) {
 	v, diags := attr.Expr.Value(d.eval)
 	d.diags = append(d.diags, diags...)
 	if diags.HasErrors() {
+		return
+	}
+	v, marks := v.UnmarkDeep()
+	if _, referred := marks[reference{}]; st.secret && !referred {
+		d.fault(attr.Expr.Range(), "A secret in the configuration", fmt.Sprintf("Write the secret by reference: %s = file(\"path\") or env(\"NAME\").", st.name))
 		return
 	}
 	if v.IsNull() || !v.IsWhollyKnown() {
@@ -156,6 +163,21 @@ func parsed[T any](name, kind string, to *T, parse func(string) (T, error), def,
 		return err
 	}}
 }
+
+// secret is a text that must not stand in the file itself.
+func secret(name string, to *session.Secret, doc string) setting {
+	s := parsed(name, "file() or env()", to, func(s string) (session.Secret, error) {
+		if s == "" || strings.ContainsAny(s, "\r\n\x00") {
+			return session.Secret{}, fmt.Errorf("it is empty or has several lines")
+		}
+		return session.NewSecret(s), nil
+	}, "", doc)
+	s.secret = true
+	return s
+}
+
+// reference marks values that come from file() or env().
+type reference struct{}
 
 func choice(name string, to *string, choices []string, def, doc string) setting {
 	return parsed(name, strings.Join(choices, " | "), to, func(s string) (string, error) {
@@ -317,7 +339,7 @@ func (d *decoder) functions() map[string]function.Function {
 				if err != nil {
 					return cty.NilVal, err
 				}
-				return cty.StringVal(strings.TrimRight(string(content), "\r\n")), nil
+				return cty.StringVal(strings.TrimRight(string(content), "\r\n")).Mark(reference{}), nil
 			}}),
 		"env": function.New(&function.Spec{Params: one, Type: function.StaticReturnType(cty.String),
 			Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
@@ -325,7 +347,7 @@ func (d *decoder) functions() map[string]function.Function {
 				if !found {
 					return cty.NilVal, fmt.Errorf("the environment variable %s is not set", args[0].AsString())
 				}
-				return convert.Convert(cty.StringVal(value), cty.String)
+				return cty.StringVal(value).Mark(reference{}), nil
 			}}),
 	}
 }

@@ -37,6 +37,7 @@ func (c *Config) section() section {
 			{name: "smtp", doc: "Submission and relay: what is accepted.", open: fixed(c.smtp)},
 			{name: "milter", label: "name", many: true, doc: "A content filter such as rspamd or clamav-milter. It looks at the mail of the listeners that name it in milters.", open: c.milter},
 			{name: "mail", doc: "The queue: where accepted mail goes.", open: fixed(c.mail)},
+			{name: "route", label: "name", many: true, doc: "A way for mail that has a name. Mail goes by the route of the sender's account, by that of the recipient's domain, or else by the one in mail.", open: c.route},
 			{name: "storage", doc: "Where accounts keep their files.", open: fixed(c.storage)},
 			{name: "certificates", doc: "The TLS certificate. Without this block the gateway makes one by an authority of its own.", open: fixed(c.certificates)},
 			{name: "limits", doc: "How much is too much. Each limit holds for the whole node.", open: fixed(c.limits)},
@@ -133,10 +134,14 @@ func (c *Config) smtp() section {
 
 func (c *Config) mail() section {
 	return section{settings: []setting{
-		parsed("route", "route", &c.Mail.DefaultRoute, queue.ParseRoute, "", "Where mail goes unless the account has a route: smtp://host:port (STARTTLS where offered), smtps://host:port, lmtp://host:port, or maildir://folder, relative to the configuration file."),
+		parsed("route", "route", &c.Mail.DefaultRoute, queue.ParseRoute, "", "Where mail goes unless the account or the recipient's domain has a route: mx (the mail exchangers of each recipient's domain), smtp://host:port (STARTTLS where offered), smtps://host:port, lmtp://host:port, lmtp:///socket, maildir://folder relative to the configuration file, or the name of a route block."),
 		duration("expire", &c.Mail.Expire, "72h", "How long delivery is tried before the sender is told that it failed."),
 		list("retry", "duration", &c.Mail.Retry, parseDuration, "1m, 5m, 15m, 30m, 1h, 2h, 4h", "Waits between attempts; the last one repeats."),
-		count("concurrency", &c.Mail.Concurrency, 1000, "10", "Deliveries at the same time."),
+		list("resolvers", "address", &c.DNS.Servers, parseResolver, "those of /etc/resolv.conf", "DNS resolvers that are asked for mail exchangers, at most three: \"127.0.0.1:53\" or an address alone. What one on this host says of DNSSEC is believed (DANE)."),
+		flag("trust_resolvers", &c.DNS.TrustAD, "false", "Believe what resolvers on other hosts say of DNSSEC too. It is safe only where nobody can forge packets on the way."),
+		duration("warn_after", &c.Mail.WarnAfter, "4h", "How long mail waits before its sender is told that it is delayed."),
+		count("concurrency", &c.Mail.Concurrency, 1000, "50", "Deliveries at the same time."),
+		count("concurrency_per_destination", &c.Mail.PerDestination, 1000, "10", "How many of them to one destination: a route, or with mx a domain."),
 	}}
 }
 
@@ -308,6 +313,18 @@ func parseAddress(s string) (string, error) {
 func parsePublicAddress(s string) (string, error) {
 	_, err := ftp.ParsePublicAddresses([]string{s})
 	return s, err
+}
+
+// parseResolver takes an address with or without a port.
+func parseResolver(s string) (netip.AddrPort, error) {
+	if addr, err := netip.ParseAddr(s); err == nil {
+		return netip.AddrPortFrom(addr, 53), nil
+	}
+	a, err := netip.ParseAddrPort(s)
+	if err != nil || a.Port() == 0 {
+		return a, fmt.Errorf("%q is not the address of a resolver such as \"127.0.0.1:53\"", s)
+	}
+	return a, nil
 }
 
 func parseTruncation(s string) (take bool, err error) {

@@ -130,7 +130,7 @@ func key(d policies.DeviceInfo) string {
 func (r *Reminder) send(ctx context.Context, d policies.DeviceInfo, days int, now time.Time) error {
 	l := letter{device: d, days: days, hostname: r.cfg.Hostname, now: now}
 	content := l.text()
-	id, err := r.cfg.Put(ctx, content, queue.Envelope{To: []string{d.Owner}, MessageID: l.messageID()})
+	id, err := r.cfg.Put(ctx, content, queue.Envelope{To: []queue.EnvelopeRecipient{{Address: d.Owner}}, MessageID: l.messageID()})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}

@@ -128,7 +128,7 @@ func TestOwnersAreReminded(t *testing.T) {
 			t.Errorf("recorded: got %+v", events)
 		}
 		s := o.sent[1]
-		if s.envelope.From != "" || len(s.envelope.To) != 1 || s.envelope.To[0] != "facilities@example.com" {
+		if s.envelope.From != "" || len(s.envelope.To) != 1 || s.envelope.To[0].Address != "facilities@example.com" {
 			t.Errorf("envelope: got %+v", s.envelope)
 		}
 		if rest := strings.ReplaceAll(s.content, "\r\n", ""); strings.ContainsAny(rest, "\r\n") {

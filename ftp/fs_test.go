@@ -218,6 +218,10 @@ func (f *tree) Rename(_ context.Context, from, to string, overwrite bool) error 
 	}
 	return f.root.Rename(from, to)
 }
+func (f *tree) LsetAttr(ctx context.Context, name string, attr storage.Attr) error {
+	return f.SetAttr(ctx, name, attr) // no front-end here asks for it
+}
+
 func (f *tree) SetAttr(_ context.Context, name string, attr storage.Attr) error {
 	if attr.Perm != nil && *attr.Perm&^fs.ModePerm != 0 {
 		return session.ErrDenied

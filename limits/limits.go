@@ -201,7 +201,9 @@ func (l *Limits) Offend(p session.Peer, user string, o session.Offence) {
 
 	l.mu.Lock()
 	var begun []Ban
-	if !trusted && addr.IsValid() {
+	// A client that may not come in must not keep out those behind its address who may.
+	spared := trusted || o == session.Refused && l.guesses.knownSource(source, now)
+	if !spared && addr.IsValid() {
 		begun = l.penalties.charge(addr, o, now)
 	}
 	if user != "" && (o == session.WrongProof || o == session.UnknownUser) {

@@ -188,6 +188,44 @@ func TestPenalties(t *testing.T) {
 	})
 }
 
+// Whoever tries out which of three keys is there may well log in by password then;
+// three wrong passwords are a ban, whatever comes between.
+func TestKeysAreNoGuesses(t *testing.T) {
+	t.Parallel()
+	l := mustNew(t, Config{})
+	p := peer("192.0.2.1")
+	for range 3 {
+		l.Offend(p, "", session.UnknownKey)
+	}
+	mustAdmit(t, l, "192.0.2.1").Release()
+	l.Offend(p, "alice", session.WrongProof)
+	l.Succeeded(p, "alice")
+	l.Offend(p, "alice", session.WrongProof)
+	mustAdmit(t, l, "192.0.2.1").Release()
+	l.Offend(p, "alice", session.WrongProof)
+	_, err := l.Admit(p)
+	refused(t, err, "banned", true)
+}
+
+// A source that the rules refuse is banned in the end, unless somebody logs in from
+// there elsewhere.
+func TestRefusedConnectionsAreCharged(t *testing.T) {
+	t.Parallel()
+	for _, known := range []bool{false, true} {
+		l := mustNew(t, Config{})
+		p := peer("192.0.2.1")
+		if known {
+			l.Succeeded(p, "alice")
+		}
+		for range 20 {
+			l.Offend(p, "", session.Refused)
+		}
+		if _, err := l.Admit(p); errors.Is(err, session.ErrBanned) == known {
+			t.Errorf("known %v: got %v", known, err)
+		}
+	}
+}
+
 // A ban is logged once, when it begins, with what was done and no names.
 func TestBanIsLogged(t *testing.T) {
 	t.Parallel()

@@ -15,7 +15,11 @@ import (
 const maxPenalties = 65536
 
 // Penalty is the time that an offence adds to what its source owes. They are
-// those of OpenSSH's PerSourcePenalties where it has them.
+// those of OpenSSH's PerSourcePenalties where it has them, with two exceptions. A key
+// that is none of the account's is no guess, for keys cannot be guessed: who tries
+// whether one is there (ssh-copy-id), or has an old one, costs us the connection only.
+// And who is refused by the rules may be a client that is about to learn from the
+// refusal where else to go, which 10 seconds for each would keep it from.
 func Penalty(o session.Offence) time.Duration {
 	switch o {
 	case session.WrongProof, session.UnknownUser:
@@ -24,7 +28,7 @@ func Penalty(o session.Offence) time.Duration {
 		return 10 * time.Second
 	case session.BadProtocol:
 		return 2 * time.Second
-	case session.InsecureAttempt, session.NoLogin, session.RepeatedProof:
+	case session.InsecureAttempt, session.NoLogin, session.RepeatedProof, session.UnknownKey, session.Refused:
 		return time.Second
 	case session.Crash:
 		return 90 * time.Second
@@ -37,11 +41,11 @@ func Penalty(o session.Offence) time.Duration {
 func offences() []session.Offence {
 	return []session.Offence{
 		session.WrongProof, session.UnknownUser, session.InsecureAttempt, session.NoLogin,
-		session.GraceExceeded, session.BadProtocol, session.Crash, session.RepeatedProof,
+		session.GraceExceeded, session.BadProtocol, session.Crash, session.RepeatedProof, session.UnknownKey, session.Refused,
 	}
 }
 
-const offenceKinds = 8
+const offenceKinds = 10
 
 func offenceNumber(o session.Offence) int { return slices.Index(offences(), o) }
 

@@ -8,9 +8,7 @@
 package metrics
 
 import (
-	"context"
 	"runtime"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -34,9 +32,11 @@ type Config struct {
 // out.
 type Sources struct {
 	Sessions interface{ Sessions() []session.Info }
-	// Queue tells how many messages wait.
+	// Queue tells how many messages wait, and how often it had something put on
+	// stable storage since the start.
 	Queue interface {
-		Len(ctx context.Context) (int, error)
+		Len() int
+		Syncs() int64
 	}
 	// Passive tells how many passive ports are free and busy now, and how often none
 	// was free since the start.
@@ -44,9 +44,6 @@ type Sources struct {
 		Stats() (free, busy int, exhausted int64)
 	}
 }
-
-// queueTimeout bounds the one question of a scrape that goes to the database.
-const queueTimeout = 5 * time.Second
 
 // Metrics holds the counts of one gateway.
 type Metrics struct {
@@ -83,15 +80,11 @@ func (m *Metrics) Watch(s Sources) {
 		}})
 	}
 	if s.Queue != nil {
-		m.registry.MustRegister(collector{queueDesc(), func(send func(float64, ...string)) error {
-			ctx, cancel := context.WithTimeout(context.Background(), queueTimeout)
-			defer cancel()
-			n, err := s.Queue.Len(ctx)
-			if err == nil {
-				send(float64(n))
-			}
-			return err
-		}})
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gateway_queue_messages", Help: "Messages in the mail queue, held ones included.",
+		}, func() float64 { return float64(s.Queue.Len()) }), prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gateway_queue_syncs_total", Help: "How often the mail queue had something put on stable storage.",
+		}, func() float64 { return float64(s.Queue.Syncs()) }))
 	}
 	if s.Passive != nil {
 		m.registry.MustRegister(collector{passiveDesc(), func(send func(float64, ...string)) error {
@@ -110,10 +103,6 @@ func (m *Metrics) Watch(s Sources) {
 
 func sessionsDesc() *prometheus.Desc {
 	return prometheus.NewDesc("gateway_sessions", "Sessions that are logged in now.", []string{"protocol"}, nil)
-}
-
-func queueDesc() *prometheus.Desc {
-	return prometheus.NewDesc("gateway_queue_messages", "Messages in the mail queue, held ones included.", nil, nil)
 }
 
 func passiveDesc() *prometheus.Desc {

@@ -20,13 +20,14 @@ import (
 )
 
 // parts stand for the gateway's.
-type parts struct{ fault error }
+type parts struct{}
 
 func (parts) Sessions() []session.Info {
 	return []session.Info{{Protocol: session.SFTP}, {Protocol: session.FTP}, {Protocol: session.SFTP}}
 }
-func (p parts) Len(context.Context) (int, error) { return 7, p.fault }
-func (parts) Stats() (int, int, int64)           { return 90, 10, 3 }
+func (parts) Len() int                 { return 7 }
+func (parts) Syncs() int64             { return 11 }
+func (parts) Stats() (int, int, int64) { return 90, 10, 3 }
 
 func newMetrics() *metrics.Metrics {
 	return metrics.New(metrics.Config{Version: "1.2.3", Revision: "abc", Listeners: []metrics.Listener{
@@ -192,22 +193,11 @@ func TestSourcesAreAsked(t *testing.T) {
 		`gateway_sessions{protocol="ftp"}`:        1,
 		`gateway_sessions{protocol="relay"}`:      0,
 		`gateway_queue_messages`:                  7,
+		`gateway_queue_syncs_total`:               11,
 		`gateway_ftp_passive_ports{state="free"}`: 90,
 		`gateway_ftp_passive_ports{state="busy"}`: 10,
 		`gateway_ftp_passive_exhausted_total`:     3,
 	})
-}
-
-// A part that cannot answer hides nothing of the others.
-func TestFailingSource(t *testing.T) {
-	t.Parallel()
-	m := newMetrics()
-	m.Watch(metrics.Sources{Sessions: parts{}, Queue: parts{fault: errors.New("busy")}, Passive: parts{}})
-	got := scrape(t, serve(t, m))
-	want(t, got, map[string]float64{`gateway_sessions{protocol="ftp"}`: 1, `gateway_ftp_passive_exhausted_total`: 3})
-	if n, found := got["gateway_queue_messages"]; found {
-		t.Errorf("the queue's length is told as %v", n)
-	}
 }
 
 // There is one page, and it can only be read.

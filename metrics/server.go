@@ -36,7 +36,6 @@ func (m *Metrics) Server(log *slog.Logger) *Server {
 	errorLog := slog.NewLogLogger(log.Handler(), slog.LevelWarn)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
-		// What can be told is told, even while the queue's database is busy.
 		ErrorHandling: promhttp.ContinueOnError, ErrorLog: errorLog,
 		MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
 	}))

@@ -23,10 +23,11 @@ const (
 	grantClearControl = "clear-control" // CCC
 	grantSCP          = "scp"           // scp -O
 	grantEnrolKeys    = "enrol-keys"    // SFTP: a file of keys for the own account
+	grantEnrolOffered = "enrol-offered" // SFTP: keys that were offered before the password
 )
 
 func grantWords() []string {
-	return []string{grantClearData, grantClearControl, grantSCP, grantEnrolKeys}
+	return []string{grantClearData, grantClearControl, grantSCP, grantEnrolKeys, grantEnrolOffered}
 }
 
 func resumptions() []string {
@@ -62,6 +63,8 @@ func (d *decoder) grants(s *statement, a *hclsyntax.Attribute) {
 			s.data.SCP = true
 		case grantEnrolKeys:
 			s.data.EnrolKeys = true
+		case grantEnrolOffered:
+			s.data.EnrolOffered = true
 		default:
 			d.fault(t.at, "Unknown grant", "There is no grant %q.%s", t.value, suggest(t.value, grantWords()))
 		}
@@ -88,6 +91,7 @@ func (p *Policy) data(matched *bits, now time.Time) session.DataRules {
 			out.ClearControl = out.ClearControl || a.data.ClearControl
 			out.SCP = out.SCP || a.data.SCP
 			out.EnrolKeys = out.EnrolKeys || a.data.EnrolKeys
+			out.EnrolOffered = out.EnrolOffered || a.data.EnrolOffered
 		}
 	}
 	for _, q := range p.demands {
@@ -148,6 +152,9 @@ func grantedWords(d session.DataRules) []string {
 	if d.EnrolKeys {
 		out = append(out, grantEnrolKeys)
 	}
+	if d.EnrolOffered {
+		out = append(out, grantEnrolOffered)
+	}
 	return out
 }
 
@@ -167,7 +174,7 @@ func (c *condition) byPasswordOverSFTP() bool {
 
 // ofFTP is d without what it says of other protocols.
 func ofFTP(d session.DataRules) session.DataRules {
-	d.SCP, d.EnrolKeys, d.Journal = false, false, [session.MaxJournals]string{}
+	d.SCP, d.EnrolKeys, d.EnrolOffered, d.Journal = false, false, false, [session.MaxJournals]string{}
 	return d
 }
 
@@ -177,8 +184,9 @@ func (p *Policy) lintData(warn func(s *statement, format string, args ...any)) {
 		if a.data.SCP && !a.cond.overSSH() {
 			warn(a, "allow %q grants scp and can never match SFTP, so it means nothing", a.name)
 		}
-		if a.data.EnrolKeys && !a.cond.byPasswordOverSFTP() {
-			warn(a, "allow %q grants %s and can never match SFTP with a password, so it means nothing", a.name, grantEnrolKeys)
+		if (a.data.EnrolKeys || a.data.EnrolOffered) && !a.cond.byPasswordOverSFTP() {
+			words := grantedWords(session.DataRules{EnrolKeys: a.data.EnrolKeys, EnrolOffered: a.data.EnrolOffered})
+			warn(a, "allow %q grants %s and can never match SFTP with a password, so it means nothing", a.name, strings.Join(words, " and "))
 		}
 		if ofFTP(a.data) != (session.DataRules{}) && !a.cond.overFTPS() {
 			warn(a, "allow %q says something of data connections and can never match FTP over TLS, so it means nothing", a.name)

@@ -171,6 +171,10 @@ func TestDataWarnings(t *testing.T) {
   method   = "publickey"
   grants   = "enrol-keys"
 }`, `allow "a" grants enrol-keys and can never match SFTP with a password`},
+		"offered keys over ftp": {`allow "a" {
+  protocol = "ftp"
+  grants   = ["enrol-keys", "enrol-offered"]
+}`, `allow "a" grants enrol-keys and enrol-offered and can never match SFTP with a password`},
 		"any protocol": {`allow "a" {
   group  = "users"
   grants = "clear-control"
@@ -266,13 +270,13 @@ func TestDataFinding(t *testing.T) {
 	}
 }
 
-// The grant to bring keys is explained to whom it helps: who logs in by password.
+// The grants to bring keys are explained to whom they help: who logs in by password.
 func TestExplainEnrolKeys(t *testing.T) {
 	t.Parallel()
 	p := mustParse(t, `allow "files" {
   protocol = "sftp"
   group    = "users"
-  grants   = "enrol-keys"
+  grants   = ["enrol-keys", "enrol-offered"]
 }`)
 	for method, want := range map[session.Method]bool{
 		session.MethodPassword: true, session.MethodKeyboardInteractive: true, session.MethodPublicKey: false,
@@ -282,9 +286,9 @@ func TestExplainEnrolKeys(t *testing.T) {
 		if err := e.WriteText(&text); err != nil {
 			t.Fatal(err)
 		}
-		const line = "keys     may be put as .ssh/authorized_keys\n"
-		if e.Verdict != verdictAllow || e.EnrolKeys != want || strings.Contains(text.String(), line) != want {
-			t.Errorf("%s: got %v, want %v, in\n%s", method, e.EnrolKeys, want, &text)
+		const lines = "keys     may be put as .ssh/authorized_keys\nkeys     that the client offers before are enrolled\n"
+		if e.Verdict != verdictAllow || e.EnrolKeys != want || e.EnrolOffered != want || strings.Contains(text.String(), lines) != want {
+			t.Errorf("%s: got %v and %v, want %v, in\n%s", method, e.EnrolKeys, e.EnrolOffered, want, &text)
 		}
 	}
 }

@@ -71,7 +71,8 @@
 // allows; what they make of a listener is session.DataRules.Resumption.
 //
 // The word enrol-keys of grants is of SFTP: whoever logged in by password may bring
-// keys for their own account (session.Session.MayEnrol).
+// keys for their own account (session.Session.MayEnrol). With enrol-offered the keys
+// that their client offered before are taken (session.Session.MayEnrolOffered).
 //
 // # Copies of mail
 //

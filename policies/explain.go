@@ -50,6 +50,9 @@ type Explanation struct {
 	SSHProfile map[string]string `json:"ssh_profile,omitempty"`
 	// EnrolKeys says that an SFTP session that a password opened may bring keys.
 	EnrolKeys bool `json:"enrol_keys,omitempty"`
+	// EnrolOffered says that keys which such a session's client offered become the
+	// account's.
+	EnrolOffered bool `json:"enrol_offered,omitempty"`
 	// Device is the name of the device that it is, if it is one.
 	Device string `json:"device,omitempty"`
 	// Statements are all allows, requires, exempts and devices in the order of the file.
@@ -103,7 +106,8 @@ func (p *Policy) Explain(r session.Request) Explanation {
 		if r.Protocol == session.SFTP {
 			r.Phase = session.PhaseConnect
 			e.SSHProfile = sshFinding(p.Decide(r).SSH)
-			e.EnrolKeys = verdict.Data.EnrolKeys && r.Method.Factor() == session.FactorPassword
+			byPassword := r.Method.Factor() == session.FactorPassword
+			e.EnrolKeys, e.EnrolOffered = byPassword && verdict.Data.EnrolKeys, byPassword && verdict.Data.EnrolOffered
 			r.Phase = e.Request.Phase
 		}
 	case !verdict.Retry.IsZero():
@@ -274,6 +278,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	}
 	if e.EnrolKeys {
 		b.WriteString("keys     may be put as .ssh/authorized_keys\n")
+	}
+	if e.EnrolOffered {
+		b.WriteString("keys     that the client offers before are enrolled\n")
 	}
 	if e.Device != "" {
 		fmt.Fprintf(&b, "device   %s\n", e.Device)

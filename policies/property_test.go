@@ -208,7 +208,7 @@ func atMost(less, more session.Verdict) bool {
 		return less.Data == session.DataRules{}
 	}
 	a, b := less.Data, more.Data
-	if !more.Allowed || a.ClearData && !b.ClearData || a.ClearControl && !b.ClearControl || a.SCP && !b.SCP || a.EnrolKeys && !b.EnrolKeys {
+	if !more.Allowed || a.ClearData && !b.ClearData || a.ClearControl && !b.ClearControl || a.SCP && !b.SCP || a.EnrolKeys && !b.EnrolKeys || a.EnrolOffered && !b.EnrolOffered {
 		return false
 	}
 	for _, listener := range everyResumption() {
@@ -258,6 +258,7 @@ func (p *Policy) dataPlainly(r session.Request) session.DataRules {
 			out.ClearControl = out.ClearControl || a.data.ClearControl
 			out.SCP = out.SCP || a.data.SCP
 			out.EnrolKeys = out.EnrolKeys || a.data.EnrolKeys
+			out.EnrolOffered = out.EnrolOffered || a.data.EnrolOffered
 		}
 	}
 	for _, q := range p.requires {

@@ -1,42 +1,43 @@
 package queue
 
 import (
+	"cmp"
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
+	"gateway/queue/spool"
 	"gateway/session"
 )
-
-// maxListed bounds List; the oldest come first.
-const maxListed = 10000
 
 // Item is a message in a list.
 type Item struct {
 	ID          string    `json:"id"`
 	From        string    `json:"from"` // "" is the null reverse-path, of a bounce
 	User        string    `json:"user,omitempty"`
-	Route       string    `json:"route"`
+	Route       string    `json:"route"` // of the first recipient that waits
 	Size        int64     `json:"size"`
 	Accepted    time.Time `json:"accepted"`
 	Held        bool      `json:"held"`
-	Attempts    int       `json:"attempts"`
+	Attempts    int       `json:"attempts"` // the most that one recipient had
 	NextAttempt time.Time `json:"next_attempt"`
 	To          []string  `json:"to"`              // recipients not yet served, the first 10
 	Waiting     int       `json:"waiting"`         // how many there are
 	Reply       string    `json:"reply,omitempty"` // the last one of a recipient that waits
+	Damaged     bool      `json:"damaged,omitempty"`
 }
 
 // Recipient is the state of one recipient.
 type Recipient struct {
 	Address    string    `json:"address"`
 	State      string    `json:"state"` // waiting, delivered, failed, expired
+	Route      string    `json:"route,omitempty"`
 	Attempts   int       `json:"attempts"`
 	Attempted  time.Time `json:"attempted,omitzero"` // last
-	Reply      string    `json:"reply,omitempty"`    // last
+	Next       time.Time `json:"next_attempt,omitzero"`
+	Reply      string    `json:"reply,omitempty"` // last
 	RemoteHost string    `json:"remote_host,omitempty"`
+	Notify     string    `json:"notify,omitempty"`
 }
 
 // Detail is all that is known of a message. Header is the beginning of its
@@ -48,166 +49,207 @@ type Detail struct {
 	Session    string      `json:"session,omitempty"`
 	MessageID  string      `json:"message_id,omitempty"`
 	SMTPUTF8   bool        `json:"smtputf8"`
+	RequireTLS bool        `json:"require_tls"`
+	EnvID      string      `json:"envelope_id,omitempty"`
+	Warned     bool        `json:"warned"` // its sender was told that it is delayed
 	Expires    time.Time   `json:"expires"`
 	Recipients []Recipient `json:"recipients"`
 	Header     string      `json:"header"`
 }
 
 // Len returns how many messages are in the queue, held ones included.
-func (q *Queue) Len(ctx context.Context) (n int, err error) {
-	err = q.db.Read(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT count(*) FROM messages`).Scan(&n)
-	})
-	if err != nil {
-		return 0, fmt.Errorf("count the messages of the queue: %w", err)
-	}
-	return n, nil
-}
+func (q *Queue) Len() int { return q.spool.Len() }
 
-// List returns what is in the queue, the oldest first, at most 10,000 messages.
-func (q *Queue) List(ctx context.Context) (list []Item, err error) {
-	err = q.db.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT m.id, m.sender, m.account, m.route, m.size, m.accepted, m.held, m.attempts, m.next_attempt,
-			(SELECT count(*) FROM message_recipients r WHERE r.message = m.id AND r.state = $1),
-			coalesce((SELECT r.reply FROM message_recipients r WHERE r.message = m.id AND r.state = $1 ORDER BY r.number LIMIT 1), '')
-			FROM messages m ORDER BY m.id LIMIT $2`, stateWaiting, maxListed)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var i Item
-			var accepted, next int64
-			if err := rows.Scan(&i.ID, &i.From, &i.User, &i.Route, &i.Size, &accepted, &i.Held, &i.Attempts, &next, &i.Waiting, &i.Reply); err != nil {
-				return err
-			}
-			i.Accepted, i.NextAttempt = fromMicros(accepted), fromMicros(next)
-			i.Route = q.shownRoute(i.Route)
-			i.To = []string{}
-			list = append(list, i)
-		}
-		if err := rows.Err(); err != nil {
-			return err
-		}
-		return listRecipients(ctx, tx, list)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list the queue: %w", err)
-	}
-	return list, nil
-}
+// Syncs is how often the queue had something put on stable storage since Open.
+func (q *Queue) Syncs() int64 { return q.spool.Syncs() }
 
 // maxListedRecipients is how many recipients an Item names.
 const maxListedRecipients = 10
 
-// listRecipients fills in whom the messages wait for.
-func listRecipients(ctx context.Context, tx *sql.Tx, list []Item) error {
-	byID := make(map[string]*Item, len(list))
-	for i := range list {
-		byID[list[i].ID] = &list[i]
+// maxPage bounds a page of List.
+const maxPage = 1000
+
+// Page is a part of a list, the oldest messages first.
+type Page struct {
+	Items []Item `json:"items"`
+	// Next is where the next page begins: the last id that was looked at. "" is that
+	// this was the last page.
+	Next string `json:"next,omitempty"`
+}
+
+// List returns the messages that a filter matches, of the next 1,000 whose ids come
+// after that one; "" begins with the oldest. A page may be empty and not the last.
+func (q *Queue) List(ctx context.Context, f Filter, after string) (Page, error) {
+	from, ok := spool.ParseID(after)
+	if after != "" && !ok {
+		return Page{}, fmt.Errorf("list the queue after %q: %w", after, session.ErrNotExist)
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT message, address FROM message_recipients WHERE state = $1 ORDER BY message, number`, stateWaiting)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id, address string
-		if err := rows.Scan(&id, &address); err != nil {
-			return err
+	list := q.spool.After(from, maxPage)
+	page := Page{Items: []Item{}}
+	for _, e := range list {
+		if err := ctx.Err(); err != nil {
+			return Page{}, err
 		}
-		if i := byID[id]; i != nil && len(i.To) < maxListedRecipients {
-			i.To = append(i.To, address)
+		m, err := q.load(e)
+		switch {
+		case isDamaged(err):
+			m = &message{entry: e}
+		case isGone(err):
+			continue
+		case err != nil:
+			return Page{}, fmt.Errorf("list the queue: %w", err)
+		}
+		item := q.item(m)
+		item.Damaged = err != nil
+		if f.matches(q, m, item) {
+			page.Items = append(page.Items, item)
 		}
 	}
-	return rows.Err()
+	if len(list) == maxPage {
+		page.Next = list[len(list)-1].ID().String()
+	}
+	return page, nil
+}
+
+// item is a message as a list has it.
+func (q *Queue) item(m *message) Item {
+	i := Item{
+		ID: m.id(), From: m.From, User: m.User, Route: m.Route, Size: m.Size, Accepted: m.accepted(), Held: m.Held,
+		NextAttempt: m.accepted(), To: []string{},
+	}
+	for _, p := range m.status.To {
+		i.Attempts = max(i.Attempts, p.Attempts)
+	}
+	waiting := m.waiting()
+	if i.Waiting = len(waiting); i.Waiting == 0 {
+		return i
+	}
+	i.NextAttempt = fromMicros(nextOf(m, waiting))
+	i.Route = q.keyOf(m, waiting[0]).route.String()
+	for _, n := range waiting {
+		if len(i.To) < maxListedRecipients {
+			i.To = append(i.To, m.envelope.To[n].Address)
+		}
+		i.Reply = cmp.Or(i.Reply, m.status.To[n].Reply)
+	}
+	return i
 }
 
 // Show returns one message; session.ErrNotExist if there is none of that id.
-func (q *Queue) Show(ctx context.Context, id string) (Detail, error) {
-	m, err := q.load(ctx, id)
+func (q *Queue) Show(_ context.Context, id string) (Detail, error) {
+	e, err := q.find(id)
 	if err != nil {
 		return Detail{}, err
 	}
+	m, err := q.load(e)
+	if err != nil {
+		return Detail{}, fmt.Errorf("show message %s: %w", id, err)
+	}
 	d := Detail{
-		Item: Item{
-			ID: m.id, From: m.from, User: m.account, Route: q.shownRoute(m.route), Size: m.size, Accepted: m.accepted,
-			Held: m.held, Attempts: m.attempts, NextAttempt: m.next,
-		},
-		Conn: m.conn, Session: m.session, MessageID: m.messageID, SMTPUTF8: m.smtputf8, Expires: m.accepted.Add(q.cfg.Expire),
+		Item: q.item(m), Conn: m.Conn, Session: m.Session, MessageID: m.MessageID, SMTPUTF8: m.SMTPUTF8, RequireTLS: m.RequireTLS,
+		EnvID: m.EnvID, Warned: m.Warned, Expires: m.accepted().Add(q.cfg.Expire),
 	}
-	for _, r := range m.recipients {
-		if r.State == stateWaiting {
-			if len(d.To) < maxListedRecipients {
-				d.To = append(d.To, r.Address)
-			}
-			d.Waiting++
-			d.Reply = r.Reply
-		}
-		d.Recipients = append(d.Recipients, r.Recipient)
+	for n, to := range m.envelope.To {
+		d.Recipients = append(d.Recipients, q.recipient(m, n, to))
 	}
-	h, err := q.header(ctx, m)
-	if err != nil && !errors.Is(err, errContent) {
+	h, err := q.header(m)
+	if err != nil && !isDamaged(err) {
 		return Detail{}, fmt.Errorf("show message %s: %w", id, err)
 	}
 	d.Header = string(h.raw)
 	return d, nil
 }
 
-// shownRoute names the default route for a message without one of its own.
-func (q *Queue) shownRoute(s string) string {
-	if s == "" {
-		return q.cfg.DefaultRoute.String()
+func (q *Queue) recipient(m *message, n int, to forwarded) Recipient {
+	p := m.status.To[n]
+	r := Recipient{
+		Address: to.Address, State: cmp.Or(p.State, stateWaiting), Route: q.keyOf(m, n).route.String(),
+		Attempts: p.Attempts, Reply: p.Reply, RemoteHost: p.RemoteHost, Notify: to.Notify,
 	}
-	return s
+	if p.Attempted != 0 {
+		r.Attempted = fromMicros(p.Attempted)
+	}
+	if p.waiting() {
+		r.Next = fromMicros(max(p.Next, m.Accepted))
+	}
+	return r
 }
 
 // Hold keeps a message from being delivered until Release. An attempt that is
 // under way goes on. It does not stop the clock: one that is held for longer than
 // Config.Expire has a single attempt left.
 func (q *Queue) Hold(ctx context.Context, id string) error {
-	return q.change(ctx, "hold", id, `UPDATE messages SET held = 1 WHERE id = $1`, id)
+	return q.alter(ctx, id, false, func(m *message) { m.Held = true })
 }
 
 // Release ends Hold, and lets the message be tried at once.
 func (q *Queue) Release(ctx context.Context, id string) error {
-	return q.change(ctx, "release", id, `UPDATE messages SET held = 0, next_attempt = $2 WHERE id = $1`, id, micros(q.now()))
+	return q.alter(ctx, id, true, func(m *message) { m.Held = false })
 }
 
-// Retry lets a message be tried now. One that is held stays so.
+// Retry lets a message be tried now, also by a destination that is backed off from.
+// One that is held stays so.
 func (q *Queue) Retry(ctx context.Context, id string) error {
-	return q.change(ctx, "retry", id, `UPDATE messages SET next_attempt = $2 WHERE id = $1`, id, micros(q.now()))
+	return q.alter(ctx, id, true, func(*message) {})
+}
+
+// alter changes the state of a message, on disk and for the scheduler. With now, it
+// is due at once.
+func (q *Queue) alter(ctx context.Context, id string, now bool, f func(m *message)) error {
+	return q.change(id, func(m *message) error {
+		f(m)
+		for _, n := range m.waiting() {
+			if now {
+				m.status.To[n].Next = micros(q.now())
+			}
+		}
+		var batch spool.Batch[*delivery]
+		batch.SetState(m.entry, encode(m.status))
+		if err := q.spool.Commit(ctx, &batch); err != nil {
+			return err
+		}
+		q.mu.Lock()
+		for d := m.entry.Value; d != nil; d = d.sibling {
+			q.reschedule(d, m.Held, now)
+		}
+		q.mu.Unlock()
+		q.rouse()
+		return nil
+	})
+}
+
+// reschedule makes the scheduler know a change. The caller holds the lock.
+func (q *Queue) reschedule(d *delivery, held, now bool) {
+	d.held = held
+	if held {
+		q.schedule.remove(d)
+		return
+	}
+	if now {
+		d.next = micros(q.now())
+		d.to.until = 0
+	}
+	q.schedule.add(d)
 }
 
 // Remove forgets a message. Nobody gets a bounce; the caller records who did it.
 // An attempt that is under way goes on.
 func (q *Queue) Remove(ctx context.Context, id string) error {
-	if err := q.change(ctx, "remove", id, `DELETE FROM messages WHERE id = $1`, id); err != nil {
+	e, err := q.find(id)
+	if err != nil {
 		return err
 	}
-	if validID(id) {
-		q.removeFile(id)
+	defer q.lock(e)()
+	var batch spool.Batch[*delivery]
+	batch.Remove(e)
+	if err := q.spool.Commit(ctx, &batch); err != nil {
+		return fmt.Errorf("remove message %s: %w", id, err)
 	}
-	return nil
-}
-
-func (q *Queue) change(ctx context.Context, verb, id, query string, args ...any) error {
-	err := q.db.Write(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		if n, err := result.RowsAffected(); err != nil || n == 0 {
-			if err == nil {
-				err = session.ErrNotExist
-			}
-			return err
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("%s message %s: %w", verb, id, err)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for d := e.Value; d != nil; d = d.sibling {
+		d.over = true
+		q.schedule.remove(d)
 	}
-	q.rouse()
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"testing"
 
-	"gateway/store"
+	"gateway/queue/spool"
 )
 
 // crashDir is set for the child process of TestKill.
@@ -30,49 +30,85 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// crashConfig has small segments, so that crashes hit their ends too.
+func crashConfig(dir string) Config {
+	return Config{Dir: filepath.Join(dir, "mail"), Hostname: "gw.example.com", Recorder: newRecord(), MaildirDir: dir,
+		DefaultRoute: Route{scheme: schemeMaildir, path: "x"}, MinFree: 1, SegmentSize: 256 << 10, Log: slog.New(slog.DiscardHandler)}
+}
+
+// crashConnections is how many accept at once.
+const crashConnections = 20
+
 // acceptForever accepts mail from many goroutines and prints each id and the
-// hash of its content after Commit returned nil.
+// hash of its content after Commit returned nil. Some messages it holds, and some it
+// removes, which it prints as well.
 func acceptForever(dir string) {
 	ctx := context.Background() // until the kill
-	db, err := store.Open(ctx, filepath.Join(dir, "gateway.db"))
-	if err != nil {
-		panic(err)
-	}
-	q, err := Open(ctx, db, Config{Dir: filepath.Join(dir, "mail"), Hostname: "gw.example.com", Recorder: newRecord(), MaildirDir: dir,
-		DefaultRoute: Route{scheme: schemeMaildir, path: "x"}, MinFree: 1, Log: slog.New(slog.DiscardHandler)})
+	q, err := Open(ctx, crashConfig(dir))
 	if err != nil {
 		panic(err)
 	}
 	var out sync.Mutex
-	for g := range 8 {
+	say := func(format string, args ...any) {
+		out.Lock()
+		defer out.Unlock()
+		fmt.Printf(format+"\n", args...)
+	}
+	for g := range crashConnections {
 		go func() {
 			for n := 0; ; n++ {
-				size := 2000
-				if n%4 == 3 {
-					size = maxInline + 50000 + g
-				}
-				line := fmt.Sprintf("message %d of %d\r\n", n, g)
-				content := strings.Repeat(line, size/len(line)+1)
-				d := q.Draft()
-				if _, err := io.WriteString(d, content); err != nil {
-					panic(err)
-				}
-				id, err := d.Commit(ctx, envelope("b@example.net", "c@example.net"))
+				id, sum, err := acceptOne(ctx, q, g, n)
 				if err != nil {
 					panic(err)
 				}
-				sum := sha256.Sum256([]byte(content))
-				out.Lock()
-				fmt.Printf("%s %s\n", id, hex.EncodeToString(sum[:]))
-				out.Unlock()
+				say("%s %s", id, sum)
+				switch n % 3 {
+				case 0:
+					say("removing %s", id)
+					err = q.Remove(ctx, id)
+					say("removed %s", id)
+				case 1:
+					err = q.Hold(ctx, id)
+					say("held %s", id)
+				}
+				if err != nil {
+					panic(err)
+				}
 			}
 		}()
 	}
 	select {}
 }
 
+func acceptOne(ctx context.Context, q *Queue, g, n int) (id, sum string, err error) {
+	size := 2000
+	if n%8 == 7 {
+		size = maxInline + 50000 + g
+	}
+	line := fmt.Sprintf("message %d of %d\r\n", n, g)
+	content := strings.Repeat(line, size/len(line)+1)
+	d := q.Draft()
+	if _, err := io.WriteString(d, content); err != nil {
+		return "", "", err
+	}
+	e := sends("b@example.net", "c@example.net")
+	e.Header = "X-Test: yes\r\n"
+	if id, err = d.Commit(ctx, e); err != nil {
+		return "", "", err
+	}
+	hash := sha256.Sum256([]byte(e.Header + content))
+	return id, hex.EncodeToString(hash[:]), nil
+}
+
+// acknowledged is what a child said before it was killed.
+type acknowledged struct {
+	sums                    map[string]string // of the contents, by id
+	removing, removed, held map[string]bool
+}
+
 // Promise 5: what was acknowledged is there after a kill -9 at any moment, byte
-// for byte, and the leftovers of what was not are cleared away.
+// for byte and in its state, what was removed does not come back, and the leftovers
+// of what was not acknowledged are cleared away.
 func TestKill(t *testing.T) {
 	t.Parallel()
 	exe, err := os.Executable()
@@ -80,8 +116,8 @@ func TestKill(t *testing.T) {
 		t.Skipf("no executable to run again: %v", err)
 	}
 	dir := t.TempDir()
-	acknowledged := make(map[string]string)
-	for round := range 3 {
+	said := acknowledged{make(map[string]string), make(map[string]bool), make(map[string]bool), make(map[string]bool)}
+	for round := range 4 {
 		cmd := exec.CommandContext(t.Context(), exe)
 		cmd.Env = append(os.Environ(), crashDir+"="+dir)
 		var stderr bytes.Buffer
@@ -94,38 +130,68 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(stdout)
-		for n := 0; lines.Scan(); n++ {
-			if id, sum, whole := strings.Cut(lines.Text(), " "); whole && len(sum) == 2*sha256.Size {
-				acknowledged[id] = sum
+		accepted := 0
+		for lines.Scan() {
+			if said.add(lines.Text()) {
+				accepted++
 			}
-			if n == 60+20*round {
+			if accepted == 200+17*round {
 				_ = cmd.Process.Kill() // what was printed before is still read
 			}
 		}
 		if err := cmd.Wait(); err == nil || stderr.Len() > 0 {
 			t.Fatalf("the child ended with %v: %s", err, stderr.String())
 		}
+		said.check(t, dir)
 	}
-	checkKept(t, dir, acknowledged)
 }
 
-func checkKept(t *testing.T, dir string, acknowledged map[string]string) {
-	t.Helper()
-	if len(acknowledged) < 180 {
-		t.Fatalf("only %d messages were acknowledged", len(acknowledged))
+// add takes a line of the child, and reports whether it was about a new message.
+func (a acknowledged) add(line string) bool {
+	word, rest, whole := strings.Cut(line, " ")
+	switch {
+	case !whole:
+	case word == "removing":
+		a.removing[rest] = true
+	case word == "removed":
+		a.removed[rest] = true
+	case word == "held":
+		a.held[rest] = true
+	case len(rest) == 2*sha256.Size:
+		a.sums[word] = rest
+		return true
 	}
-	q, err := Open(t.Context(), openStore(t, dir), Config{Dir: filepath.Join(dir, "mail"), Hostname: "gw.example.com", Recorder: newRecord()})
+	return false
+}
+
+func (a acknowledged) check(t *testing.T, dir string) {
+	t.Helper()
+	if len(a.sums) < 200 {
+		t.Fatalf("only %d messages were acknowledged", len(a.sums))
+	}
+	q, err := Open(t.Context(), crashConfig(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := 0
-	for id, want := range acknowledged {
-		m, err := q.load(t.Context(), id)
-		if err != nil {
+	defer q.Close()
+	for id, want := range a.sums {
+		e, err := q.find(id)
+		switch {
+		case err != nil && a.removing[id]:
+			continue
+		case err != nil:
 			t.Errorf("acknowledged and lost: %v", err)
 			continue
+		case a.removed[id]:
+			t.Errorf("%s was removed and is back", id)
+			continue
 		}
-		body, err := q.open(t.Context(), m)
+		m, err := q.load(e)
+		if err != nil || len(m.envelope.To) != 2 || a.held[id] && !m.Held {
+			t.Errorf("%s: got %+v, %v", id, m, err)
+			continue
+		}
+		body, err := q.open(m)
 		if err != nil {
 			t.Errorf("content lost: %v", err)
 			continue
@@ -135,47 +201,21 @@ func checkKept(t *testing.T, dir string, acknowledged map[string]string) {
 			t.Error(err)
 		}
 		_ = body.Close()
-		if got := hex.EncodeToString(hash.Sum(nil)); got != want || len(m.recipients) != 2 {
-			t.Errorf("%s: got content %s for %d recipients, want %s for 2", id, got, len(m.recipients), want)
+		if got := hex.EncodeToString(hash.Sum(nil)); got != want {
+			t.Errorf("%s: got content %s, want %s", id, got, want)
 		}
-		if m.inFile {
-			files++
-		}
-	}
-	if files == 0 {
-		t.Error("no large content among them")
 	}
 	entries, err := os.ReadDir(filepath.Join(dir, "mail"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if found, err := q.exists(t.Context(), e.Name()); err != nil || !found {
-			t.Errorf("leftover %s, %v", e.Name(), err)
+		if filepath.Ext(e.Name()) == ".spool" {
+			continue
 		}
-	}
-}
-
-func TestSweepTakesLeftoversOnly(t *testing.T) {
-	t.Parallel()
-	f := newQueue(t, "maildir://inbox", nil)
-	kept := put(t, f.Queue, strings.Repeat(mail, 3000), envelope("b@x"))
-	folder := filepath.Join(f.dir, "mail")
-	for _, name := range []string{newID(f.time()), draftPrefix + newID(f.time()), "README"} {
-		if err := os.WriteFile(filepath.Join(folder, name), []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
+		if _, err := q.find(e.Name()); err != nil {
+			t.Errorf("leftover %s", e.Name())
 		}
-	}
-	if err := f.sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	entries, _ := os.ReadDir(folder)
-	for _, e := range entries {
-		got = append(got, e.Name())
-	}
-	if want := []string{kept, "README"}; fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
@@ -186,16 +226,15 @@ func TestDiscardLeavesNothing(t *testing.T) {
 	if _, err := d.Write(make([]byte, maxInline+1)); err != nil {
 		t.Fatal(err)
 	}
-	folder := filepath.Join(f.dir, "mail")
-	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 1 {
-		t.Fatalf("got %v, %v; want one draft", entries, err)
+	if files := f.files(t); len(files) != 1 {
+		t.Fatalf("got %v; want one draft", files)
 	}
 	d.Discard()
 	d.Discard()
-	if entries, err := os.ReadDir(folder); err != nil || len(entries) != 0 {
-		t.Errorf("got %v, %v; want nothing", entries, err)
+	if files := f.files(t); len(files) != 0 {
+		t.Errorf("got %v; want nothing", files)
 	}
-	if _, err := d.Commit(t.Context(), envelope("b@x")); err == nil {
+	if _, err := d.Commit(t.Context(), sends("b@x")); err == nil {
 		t.Error("Commit after Discard: want an error")
 	}
 	f.waitList(t, 0)
@@ -211,11 +250,11 @@ func TestWithdrawnContent(t *testing.T) {
 	if _, err := d.Write(make([]byte, maxInline+1)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Commit(ctx, envelope("b@x")); !errors.Is(err, context.Canceled) {
+	if _, err := d.Commit(ctx, sends("b@x")); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	if entries, err := os.ReadDir(filepath.Join(f.dir, "mail")); err != nil || len(entries) != 0 {
-		t.Errorf("got %v, %v; want nothing", entries, err)
+	if files := f.files(t); len(files) != 0 {
+		t.Errorf("got %v; want nothing", files)
 	}
 	f.waitList(t, 0)
 }
@@ -224,32 +263,13 @@ func TestWithdrawnContent(t *testing.T) {
 func TestSameID(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "maildir://inbox", nil)
-	first := put(t, f.Queue, mail, envelope("b@x"))
+	first := put(t, f.Queue, mail, sends("b@x"))
 	d := f.Draft()
-	d.id = first
-	if _, err := d.Commit(t.Context(), envelope("c@x")); !store.Conflict(err) {
-		t.Errorf("got %v, want a conflict", err)
+	d.id, _ = spool.ParseID(first)
+	if _, err := d.Commit(t.Context(), sends("c@x")); !errors.Is(err, spool.ErrExists) {
+		t.Errorf("got %v, want %v", err, spool.ErrExists)
 	}
 	if got, err := f.Show(t.Context(), first); err != nil || got.Recipients[0].Address != "b@x" || got.Header == "" {
 		t.Errorf("got %+v, %v", got, err)
-	}
-}
-
-func TestIDsSortByTime(t *testing.T) {
-	t.Parallel()
-	f := newQueue(t, "maildir://inbox", nil)
-	last := ""
-	for range 100 {
-		id := f.Draft().ID()
-		if !validID(id) || id <= last {
-			t.Fatalf("got %q after %q", id, last)
-		}
-		last = id
-		f.advance(1e6)
-	}
-	for _, bad := range []string{"", "x", "../../../etc/pass", strings.Repeat("A", idLength), strings.Repeat("i", idLength)} {
-		if validID(bad) {
-			t.Errorf("%q is taken for an id", bad)
-		}
 	}
 }

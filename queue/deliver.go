@@ -4,190 +4,127 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
-	"time"
 
 	"gateway/queue/relay"
-	"gateway/session"
 )
 
-// deliver makes one attempt for all recipients of a message that wait.
-func (q *Queue) deliver(ctx context.Context, id string) error {
-	m, err := q.load(ctx, id)
-	if err != nil {
-		return err
+// deliver makes one attempt for the recipients of a delivery that wait, and returns
+// when the next is to be made, or over.
+func (q *Queue) deliver(ctx context.Context, d *delivery) (next int64, err error) {
+	m, err := q.load(d.entry)
+	if isDamaged(err) {
+		q.cfg.Log.Error("message left alone: it cannot be read", "id", d.entry.ID(), "err", err)
+		return over, nil
 	}
-	waiting := slices.DeleteFunc(slices.Clone(m.recipients), func(r recipient) bool { return r.State != stateWaiting })
+	if err != nil {
+		return 0, err
+	}
 	attempt, cancel := context.WithTimeoutCause(ctx, q.cfg.AttemptTimeout, errors.New("the attempt took too long"))
 	defer cancel()
+	waiting := slices.DeleteFunc(m.waiting(), func(n int) bool { return q.keyOf(m, n) != d.to.destinationKey })
 	var unreachable *relay.Status
 	for batch := range slices.Chunk(waiting, relay.MaxRecipients) {
 		if ctx.Err() != nil {
-			return nil // cut: the rest is as due as before
+			break // cut: the rest is as due as before
 		}
 		var result relay.Result
 		if unreachable != nil {
 			result = same(*unreachable, len(batch))
-		} else {
-			result, err = q.hand(attempt, m, batch)
-			if err != nil {
-				return err
-			}
+		} else if result, err = q.hand(attempt, m, d, batch); isDamaged(err) {
+			return q.holdDamaged(ctx, m, d, waiting, err)
+		} else if err != nil {
+			return 0, err
 		}
-		if err := q.conclude(ctx, m, batch, result); err != nil {
-			return err
+		if err := q.conclude(ctx, m, d, batch, result); err != nil {
+			return 0, err
 		}
-		// Without any reply the host is away, or the route is at fault: the rest
-		// would only wait for the same.
-		if s := result.Statuses[len(batch)-1]; s.Outcome == relay.Deferred && s.Code == 0 {
-			unreachable = &s
+		last := result.Statuses[len(batch)-1]
+		if result.Down {
+			unreachable = &last // the rest would only wait for the same
+		}
+		if !result.Down || ctx.Err() == nil {
+			q.judge(d, result.Down && last.Outcome == relay.Deferred)
 		}
 	}
-	return nil
+	waiting = slices.DeleteFunc(waiting, func(n int) bool { return !m.status.To[n].waiting() })
+	if len(waiting) == 0 {
+		return over, nil
+	}
+	return nextOf(m, waiting), nil
 }
 
+// judge tells the scheduler how the destination is.
+func (q *Queue) judge(d *delivery, away bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if away {
+		q.schedule.away(d.to, micros(q.now()), q.cfg.Retry)
+	} else {
+		q.schedule.answers(d.to)
+	}
+}
+
+// same is the result of a destination that could not be spoken to.
 func same(s relay.Status, n int) relay.Result {
-	return relay.Result{Statuses: slices.Repeat([]relay.Status{s}, n)}
+	return relay.Result{Down: true, Statuses: slices.Repeat([]relay.Status{s}, n)}
+}
+
+// holdDamaged keeps a message whose content cannot be read, for somebody to look at.
+func (q *Queue) holdDamaged(ctx context.Context, m *message, d *delivery, waiting []int, cause error) (next int64, err error) {
+	q.cfg.Log.Error("message held: its content cannot be read", "id", m.id(), "err", cause)
+	if err := q.Hold(ctx, m.id()); err != nil {
+		return 0, err
+	}
+	s := relay.Status{Enhanced: "4.3.0", Text: "the content is damaged"}
+	return micros(q.now()), q.conclude(ctx, m, d, waiting, same(s, len(waiting)))
 }
 
 // hand gives the message to where its route leads. The error is a fault of ours
-// that says nothing about the message.
-func (q *Queue) hand(ctx context.Context, m message, batch []recipient) (relay.Result, error) {
-	failed := func(outcome relay.Outcome, enhanced, text string) (relay.Result, error) {
-		return same(relay.Status{Outcome: outcome, Enhanced: enhanced, Text: text}, len(batch)), nil
+// that says nothing about the message, or that its content is damaged.
+func (q *Queue) hand(ctx context.Context, m *message, d *delivery, batch []int) (relay.Result, error) {
+	route, err := q.routes.resolve(d.to.route)
+	if err == nil && route.To.IsZero() {
+		err = ErrNoRoute
 	}
-	route, err := q.route(m.route)
 	if err != nil {
-		return failed(relay.Deferred, "4.3.5", err.Error())
+		return same(relay.Status{Enhanced: "4.3.5", Text: err.Error()}, len(batch)), nil
 	}
-	h, err := q.header(ctx, m)
-	if errors.Is(err, errContent) {
-		q.cfg.Log.Error("message held: its content cannot be read", "id", m.id, "err", err)
-		if err := q.Hold(ctx, m.id); err != nil {
-			return relay.Result{}, err
-		}
-		return failed(relay.Deferred, "4.3.0", err.Error())
-	}
+	h, err := q.header(m)
 	if err != nil {
 		return relay.Result{}, err
 	}
 	if h.received > maxReceived {
-		return failed(relay.Failed, "5.4.6", fmt.Sprintf("mail loop: more than %d Received fields", maxReceived))
+		s := relay.Status{Outcome: relay.Failed, Enhanced: "5.4.6", Text: fmt.Sprintf("mail loop: more than %d Received fields", maxReceived)}
+		return relay.Result{Statuses: slices.Repeat([]relay.Status{s}, len(batch))}, nil
 	}
-	if route.maildir() {
-		return q.handMaildir(ctx, route, m, batch), nil
+	if route.To.maildir() {
+		return q.handMaildir(ctx, route.To, m, batch), nil
 	}
-	body, err := q.open(ctx, m)
+	body, err := q.open(m)
 	if err != nil {
 		return relay.Result{}, err
 	}
 	defer body.Close()
-	out := relay.Message{From: m.from, Size: m.size, Body: body, EightBit: m.eightBit, SMTPUTF8: m.smtputf8 && h.eightBit || !ascii(m.from)}
-	for _, r := range batch {
-		out.To = append(out.To, r.Address)
-		out.SMTPUTF8 = out.SMTPUTF8 || !ascii(r.Address)
+	out := relay.Message{
+		From: m.From, Size: m.Size, Body: body, EightBit: m.EightBit, SMTPUTF8: m.SMTPUTF8 && h.eightBit || !ascii(m.From),
+		RequireTLS: m.RequireTLS, Ret: m.Ret, EnvID: m.EnvID,
 	}
-	return q.client.Deliver(ctx, route.endpoint(), out), nil
+	for _, n := range batch {
+		to := m.envelope.To[n]
+		out.To = append(out.To, relay.Recipient{Address: to.Address, Notify: to.Notify, ORcpt: to.ORcpt})
+		out.SMTPUTF8 = out.SMTPUTF8 || !ascii(to.Address)
+	}
+	return q.client.Deliver(ctx, d.to.target(route), out), nil
 }
 
-// conclude records the results of a batch and settles them.
-func (q *Queue) conclude(ctx context.Context, m message, batch []recipient, result relay.Result) error {
-	now := q.now()
-	expires := m.accepted.Add(q.cfg.Expire)
-	results := slices.Clone(batch)
-	var lost []lostRecipient
-	for i := range results {
-		r, s := &results[i], result.Statuses[i]
-		r.Attempts++
-		r.Attempted, r.Reply, r.RemoteHost = now, s.String(), result.RemoteHost
-		switch {
-		case s.Outcome == relay.Delivered:
-			r.State = stateDelivered
-		case s.Outcome == relay.Failed:
-			r.State = stateFailed
-		case !now.Before(expires):
-			r.State = stateExpired
-		}
-		if r.State == stateFailed || r.State == stateExpired {
-			lost = append(lost, lostRecipient{r.Recipient, s})
-		}
+// target is where the deliveries of a destination go.
+func (d *destination) target(route NamedRoute) relay.Target {
+	t := relay.Target{TLS: route.TLS, Auth: route.Auth}
+	if route.To.scheme == schemeMX {
+		t.Domain = d.domain
+	} else {
+		t.Endpoint = route.To.endpoint()
 	}
-	var bounce *message
-	if len(lost) > 0 && m.from != "" {
-		h, err := q.header(context.WithoutCancel(ctx), m)
-		if err != nil && !errors.Is(err, errContent) {
-			q.cfg.Log.Warn("header for a bounce not read", "id", m.id, "err", err)
-		}
-		b := q.bounce(m, h, lost, now)
-		bounce = &b
-	}
-	// What is recorded has happened at the remote host, whether or not the result
-	// can be written here.
-	q.record(m, results, result)
-	gone, err := q.settleUntilDone(ctx, m, results, q.nextAttempt(m.attempts, now, expires), bounce)
-	if err != nil {
-		return err
-	}
-	if bounce != nil {
-		q.rouse()
-	}
-	if gone && m.inFile {
-		q.removeFile(m.id)
-	}
-	return nil
-}
-
-// nextAttempt is when to try again after a number of earlier attempts. The last
-// attempt is when the message expires.
-func (q *Queue) nextAttempt(earlier int, now, expires time.Time) time.Time {
-	wait := q.cfg.Retry[min(earlier, len(q.cfg.Retry)-1)]
-	// Spread, or all that failed together would come back together.
-	wait += rand.N(wait/10 + 1)
-	if next := now.Add(wait); next.Before(expires) || !now.Before(expires) {
-		return next
-	}
-	return expires
-}
-
-// record appends a mail event for each kind of result.
-func (q *Queue) record(m message, results []recipient, result relay.Result) {
-	type kind struct{ state, reply string }
-	groups := make(map[kind][]string)
-	var order []kind
-	for _, r := range results {
-		k := kind{r.State, r.Reply}
-		if groups[k] == nil {
-			order = append(order, k)
-		}
-		groups[k] = append(groups[k], r.Address)
-	}
-	for _, k := range order {
-		verb, outcome := eventOf(k.state)
-		from := m.from
-		e := session.Event{
-			Event: session.EventMail, Conn: m.conn, Session: m.session, User: m.account, Outcome: outcome, Reason: k.reply,
-			Verb: verb, MessageID: m.messageID, QueueID: m.id, From: &from, To: groups[k], Size: m.size,
-			Route: q.shownRoute(m.route), RemoteHost: result.RemoteHost, TLS: result.TLS,
-		}
-		if from == "" && (verb == session.Bounce || verb == session.Expire) {
-			e.Reason += " (the null reverse-path gets no bounce: the message is dropped)"
-		}
-		if err := q.cfg.Recorder.Append(e); err != nil {
-			q.cfg.Log.Error("event not recorded", "event", e.Event, "id", m.id, "verb", verb, "err", err)
-		}
-	}
-}
-
-func eventOf(state string) (session.Verb, string) {
-	switch state {
-	case stateDelivered:
-		return session.Deliver, session.OutcomeDone
-	case stateFailed:
-		return session.Bounce, session.OutcomeFailed
-	case stateExpired:
-		return session.Expire, session.OutcomeFailed
-	default:
-		return session.Defer, session.OutcomeFailed
-	}
+	return t
 }

@@ -178,7 +178,7 @@ func TestDeliverBySMTP(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, nil)
 	f := newQueue(t, p.route(), nil)
-	id := put(t, f.Queue, mail, envelope("b@example.net", `"c d"@example.net`))
+	id := put(t, f.Queue, mail, sends("b@example.net", `"c d"@example.net`))
 	f.run(t)
 	e := f.wait(t, 1)[0]
 	if e.Verb != session.Deliver || e.Outcome != session.OutcomeDone || e.RemoteHost != p.addr || e.QueueID != id ||
@@ -211,7 +211,7 @@ func TestDeliverByUnixSocket(t *testing.T) {
 		return ""
 	})
 	f := newQueue(t, "lmtp://"+p.addr, nil)
-	put(t, f.Queue, mail, envelope("b@example.net"))
+	put(t, f.Queue, mail, sends("b@example.net"))
 	f.run(t)
 	if e := f.wait(t, 1)[0]; e.Verb != session.Deliver || e.RemoteHost != p.addr {
 		t.Errorf("got %+v", e)
@@ -223,7 +223,7 @@ func TestAccountRouteGoesBeforeDefault(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, nil)
 	f := newQueue(t, "maildir://never", nil)
-	e := envelope("b@example.net")
+	e := sends("b@example.net")
 	e.Route = p.route()
 	put(t, f.Queue, mail, e)
 	f.run(t)
@@ -241,9 +241,9 @@ func TestAccountRouteGoesBeforeDefault(t *testing.T) {
 func TestRetryScheduleAndExpiry(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, refuse("RCPT", "451 4.7.1 later"))
-	f := newQueue(t, p.route(), nil)
+	f := newQueue(t, p.route(), func(c *Config) { c.WarnAfter = 100 * time.Hour })
 	began := f.time()
-	id := put(t, f.Queue, mail, envelope("b@example.net"))
+	id := put(t, f.Queue, mail, sends("b@example.net"))
 	f.run(t)
 	schedule := defaultRetry()
 	attempts := 0
@@ -306,17 +306,20 @@ func TestBounce(t *testing.T) {
 		return ""
 	})
 	f := newQueue(t, p.route(), nil)
-	id := put(t, f.Queue, mail, envelope("b@example.net", "c@example.net", "d@example.net", "e@example.net"))
+	id := put(t, f.Queue, mail, sends("b@example.net", "c@example.net", "d@example.net", "e@example.net"))
 	f.run(t)
-	events := f.wait(t, 5)
-	want := []string{"bounce failed", "defer failed", "bounce failed", "deliver done", "deliver done"}
+	events := f.wait(t, 6)
+	want := []string{"bounce failed", "defer failed", "bounce failed", "deliver done", "accept done", "deliver done"}
 	if got := verbs(events); !slices.Equal(got, want) {
 		t.Fatalf("got %q, want %q", got, want)
 	}
 	if e := events[0]; e.Reason != "550 5.1.1 no such user [31m" || e.QueueID != id || !slices.Equal(e.To, []string{"b@example.net"}) {
 		t.Errorf("got %+v", e)
 	}
-	if b := events[4]; *b.From != "" || b.To[0] != "a@example.com" || b.User != "alice" {
+	if a := events[4]; a.QueueID == id || a.QueueID != events[5].QueueID || !strings.HasSuffix(a.Reason, " about "+id) || a.To[0] != "a@example.com" {
+		t.Errorf("accepted bounce: got %+v", a)
+	}
+	if b := events[5]; *b.From != "" || b.To[0] != "a@example.com" || b.User != "alice" {
 		t.Errorf("bounce: got %+v", b)
 	}
 	list := f.waitList(t, 1)
@@ -383,11 +386,11 @@ func TestBounceIsNeverBounced(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, refuse("RCPT", "550 5.1.1 nobody"))
 	f := newQueue(t, p.route(), nil)
-	put(t, f.Queue, mail, envelope("b@example.net"))
+	put(t, f.Queue, mail, sends("b@example.net"))
 	f.run(t)
-	events := f.wait(t, 2)
+	events := f.wait(t, 3)
 	f.waitList(t, 0)
-	if len(f.record.all()) != 2 || *events[1].From != "" || events[1].Verb != session.Bounce || !strings.Contains(events[1].Reason, "dropped") {
+	if len(f.record.all()) != 3 || *events[2].From != "" || events[2].Verb != session.Bounce || !strings.Contains(events[2].Reason, "dropped") {
 		t.Errorf("got %+v", events)
 	}
 }
@@ -396,19 +399,20 @@ func TestBounceIsNeverBounced(t *testing.T) {
 func TestInternationalBounce(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "maildir://inbox", nil)
-	e := Envelope{From: "ä@example.com", To: []string{"bü@example.net"}, SMTPUTF8: true, Route: newPeer(t, nil).route()}
+	e := Envelope{From: "ä@example.com", To: recipients("bü@example.net"), SMTPUTF8: true, Route: newPeer(t, nil).route()}
 	id := put(t, f.Queue, mail, e)
-	m, err := f.load(t.Context(), id)
+	m := f.loadID(t, id)
+	f.run(t)
+	f.wait(t, 3) // the peer has no SMTPUTF8, neither for the message nor for its bounce
+	f.waitList(t, 0)
+	n, err := f.notify(m, notifyFailure, []notice{{about: notifyFailure}}, f.time())
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.run(t)
-	f.wait(t, 2) // the peer has no SMTPUTF8, neither for the message nor for its bounce
-	f.waitList(t, 0)
-	b := f.bounce(m, header{}, []lostRecipient{{Recipient: Recipient{Address: "bü@example.net"}}}, f.time())
+	defer n.draft.Discard()
 	for _, want := range []string{"message/global-delivery-status", "Final-Recipient: utf-8; bü@example.net", "message/global-headers", "To: <ä@example.com>"} {
-		if !strings.Contains(string(b.content), want) {
-			t.Errorf("got %s, want %q in it", b.content, want)
+		if !strings.Contains(string(*n.draft.buffer), want) {
+			t.Errorf("got %s, want %q in it", *n.draft.buffer, want)
 		}
 	}
 }
@@ -421,7 +425,7 @@ func TestManyRecipientsGoInPortions(t *testing.T) {
 	for i := range 250 {
 		to = append(to, fmt.Sprintf("u%d@example.net", i))
 	}
-	put(t, f.Queue, mail, envelope(to...))
+	put(t, f.Queue, mail, sends(to...))
 	f.run(t)
 	f.waitList(t, 0)
 	var sizes []int
@@ -441,7 +445,7 @@ func TestUnreachableHostIsAskedOnce(t *testing.T) {
 	for i := range 250 {
 		to = append(to, fmt.Sprintf("u%d@example.net", i))
 	}
-	id := put(t, f.Queue, mail, envelope(to...))
+	id := put(t, f.Queue, mail, sends(to...))
 	f.run(t)
 	f.wait(t, 3)
 	<-f.settled
@@ -460,7 +464,7 @@ func TestLoopIsBroken(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, nil)
 	f := newQueue(t, p.route(), nil)
-	put(t, f.Queue, strings.Repeat("Received: from x\r\n\tby y\r\n", maxReceived+1)+mail, envelope("b@example.net"))
+	put(t, f.Queue, strings.Repeat("Received: from x\r\n\tby y\r\n", maxReceived+1)+mail, sends("b@example.net"))
 	f.run(t)
 	if e := f.wait(t, 2)[0]; e.Verb != session.Bounce || !strings.Contains(e.Reason, "mail loop") {
 		t.Errorf("got %+v", e)
@@ -477,7 +481,7 @@ func TestDamagedContentIsHeld(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, nil)
 	f := newQueue(t, p.route(), nil)
-	id := put(t, f.Queue, strings.Repeat(mail, 3000), envelope("b@example.net"))
+	id := put(t, f.Queue, strings.Repeat(mail, 3000), sends("b@example.net"))
 	if err := os.Truncate(filepath.Join(f.dir, "mail", id), 5); err != nil {
 		t.Fatal(err)
 	}
@@ -498,13 +502,13 @@ func TestHoldReleaseRetryRemove(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, refuse("MAIL", "451 4.3.0 later"))
 	f := newQueue(t, p.route(), nil)
-	held := put(t, f.Queue, mail, envelope("held@example.net"))
+	held := put(t, f.Queue, mail, sends("held@example.net"))
 	if err := f.Hold(t.Context(), held); err != nil {
 		t.Fatal(err)
 	}
-	other := put(t, f.Queue, mail, envelope("other@example.net"))
-	if n, err := f.Len(t.Context()); n != 2 || err != nil {
-		t.Errorf("the queue has %d messages, %v; want 2", n, err)
+	other := put(t, f.Queue, mail, sends("other@example.net"))
+	if n := f.Len(); n != 2 {
+		t.Errorf("the queue has %d messages, want 2", n)
 	}
 	f.run(t)
 	if e := f.wait(t, 1)[0]; e.QueueID != other {
@@ -561,9 +565,9 @@ func TestDestinationsShare(t *testing.T) {
 	quick := newPeer(t, nil)
 	f := newQueue(t, slow.route(), func(c *Config) { c.Concurrency, c.PerDestination = 4, 2 })
 	for range 30 {
-		put(t, f.Queue, mail, envelope("b@example.net"))
+		put(t, f.Queue, mail, sends("b@example.net"))
 	}
-	e := envelope("c@example.net")
+	e := sends("c@example.net")
 	e.Route = quick.route()
 	for range 5 {
 		put(t, f.Queue, mail, e)
@@ -597,7 +601,7 @@ func TestRunStops(t *testing.T) {
 	})
 	defer close(block)
 	f := newQueue(t, p.route(), func(c *Config) { c.Grace = 20 * time.Millisecond })
-	id := put(t, f.Queue, mail, envelope("b@example.net"))
+	id := put(t, f.Queue, mail, sends("b@example.net"))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- f.Run(ctx) }()

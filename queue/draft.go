@@ -2,70 +2,24 @@ package queue
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
-	"strings"
-	"syscall"
 	"time"
-	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
-
+	"gateway/queue/spool"
 	"gateway/session"
 )
 
-const (
-	// maxInline is the largest content that is kept in the store.
-	maxInline = 128 << 10
-	// draftPrefix begins the name of a content that is still being written.
-	draftPrefix = "draft-"
-	// checkEvery is how many bytes may be written between two looks at the space
-	// that is left.
-	checkEvery = 8 << 20
-	// maxNote bounds each of the texts of an envelope that are only recorded.
-	maxNote = 1024
-)
-
-// ErrEnvelope is an envelope that cannot be accepted: no recipient or too many,
-// an address that does not parse, a broken text.
-var ErrEnvelope = errors.New("envelope not accepted")
-
-// Envelope is what is known of a message besides its content.
-type Envelope struct {
-	// From is the reverse-path as Address.String gives it, "" for the null one; To
-	// are the forward-paths.
-	From string
-	To   []string
-	// User is the account that sent it, Conn and Session where; for the record.
-	User, Conn, Session string
-	// MessageID is the Message-ID header field, for the record.
-	MessageID string
-	// Route is the account's own route; "" for the default one.
-	Route string
-	// Header is put in front of the content: whole fields, with their line ends. It is
-	// for what is known only when all of the content was written, such as a signature.
-	Header string
-	// Hold keeps the message from being delivered until Release.
-	Hold bool
-	// SMTPUTF8 says that the sender asked for it (RFC 6531): addresses may hold
-	// more than ASCII.
-	SMTPUTF8 bool
-}
+// maxInline is the largest content that is kept in the log; a larger one is a file.
+const maxInline = 128 << 10
 
 // Draft is a message while its content arrives. It is used by one goroutine and
 // ends with Commit or Discard.
 type Draft struct {
 	queue    *Queue
-	id       string
+	id       spool.ID
 	buffer   *[]byte
-	file     *os.File // nil while the content is small
+	file     *spool.File // nil while the content is small
 	size     int64
-	checked  int64 // size at the last look at the space left
 	eightBit bool
 	err      error // why writing failed; it stays
 	over     bool
@@ -77,11 +31,11 @@ func (q *Queue) Draft() *Draft {
 	if !ok {
 		buffer = new([]byte)
 	}
-	return &Draft{queue: q, id: newID(q.now()), buffer: buffer}
+	return &Draft{queue: q, id: spool.NewID(q.now()), buffer: buffer}
 }
 
 // ID is the queue id that the message will have.
-func (d *Draft) ID() string { return d.id }
+func (d *Draft) ID() string { return d.id.String() }
 
 // Size is how many bytes were written.
 func (d *Draft) Size() int64 { return d.size }
@@ -99,7 +53,7 @@ func (d *Draft) Write(p []byte) (int, error) {
 		d.spill()
 	}
 	if d.err == nil && d.file != nil {
-		d.writeFile(p)
+		_, d.err = d.file.Write(p)
 	} else if d.err == nil {
 		*d.buffer = append(*d.buffer, p...)
 	}
@@ -113,29 +67,11 @@ func (d *Draft) Write(p []byte) (int, error) {
 
 // spill moves the content to a file.
 func (d *Draft) spill() {
-	if d.err = d.queue.checkSpace(); d.err != nil {
+	if d.file, d.err = d.queue.spool.File(d.id); d.err != nil {
 		return
 	}
-	f, err := os.OpenFile(d.path(draftPrefix), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		d.err = fmt.Errorf("create content file: %w", diskError(err))
-		return
-	}
-	d.file = f
-	d.writeFile(*d.buffer)
-	d.release()
-}
-
-func (d *Draft) writeFile(p []byte) {
-	if d.size-d.checked >= checkEvery {
-		if d.err = d.queue.checkSpace(); d.err != nil {
-			return
-		}
-		d.checked = d.size
-	}
-	if _, err := d.file.Write(p); err != nil {
-		d.err = fmt.Errorf("write content: %w", diskError(err))
-	}
+	_, d.err = d.file.Write(*d.buffer)
+	*d.buffer = (*d.buffer)[:0]
 }
 
 // Commit puts the message into the queue and returns its id. It returns nil only
@@ -157,97 +93,45 @@ func (d *Draft) Commit(ctx context.Context, e Envelope) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := d.queue.checkSpace(); err != nil {
+	e.Route = route
+	if err := d.queue.spool.Room(); err != nil {
 		return "", err
 	}
-	if err := d.prepend(e.Header); err != nil {
+	var batch spool.Batch[*delivery]
+	added, err := d.addTo(&batch, e, d.queue.now())
+	if err != nil {
 		return "", err
 	}
-	now := d.queue.now()
-	m := message{
-		id: d.id, from: e.From, account: e.User, conn: e.Conn, session: e.Session, messageID: e.MessageID,
-		route: route, held: e.Hold, smtputf8: e.SMTPUTF8, eightBit: d.eightBit, size: d.size, inFile: d.file != nil,
-		accepted: now, next: now,
-	}
-	for i, to := range e.To {
-		m.recipients = append(m.recipients, recipient{number: i, Recipient: Recipient{Address: to}})
-	}
-	if d.file != nil {
-		if err := d.publish(); err != nil {
-			return "", err
-		}
-	} else {
-		m.content = *d.buffer
-	}
-	if err := d.queue.insert(ctx, m); err != nil {
-		d.withdraw(ctx)
+	if err := d.queue.spool.Commit(ctx, &batch); err != nil {
 		return "", fmt.Errorf("commit message: %w", err)
 	}
-	d.queue.rouse()
-	return d.id, nil
+	d.queue.enter(added.Value)
+	return d.ID(), nil
 }
 
-// prepend puts fields in front of the content that was written.
-func (d *Draft) prepend(header string) error {
-	if header == "" {
-		return nil
+// addTo adds the message to a batch. Once that is committed, the deliveries that are
+// its Value are to be entered.
+func (d *Draft) addTo(batch *spool.Batch[*delivery], e Envelope, now time.Time) (*entry, error) {
+	if d.file != nil {
+		if err := d.file.Publish(); err != nil {
+			return nil, err
+		}
 	}
-	d.eightBit = d.eightBit || !ascii7([]byte(header))
-	d.size += int64(len(header))
-	if d.file == nil {
-		*d.buffer = slices.Insert(*d.buffer, 0, []byte(header)...)
-		return nil
+	m := &message{envelope: envelope{
+		From: e.From, User: e.User, Conn: e.Conn, Session: e.Session, MessageID: e.MessageID, Route: e.Route,
+		SMTPUTF8: e.SMTPUTF8, EightBit: d.eightBit || !ascii(e.Header), RequireTLS: e.RequireTLS, Ret: e.Ret, EnvID: e.EnvID,
+		Size: d.size + int64(len(e.Header)), Accepted: micros(now),
+	}}
+	for _, to := range e.To {
+		m.envelope.To = append(m.envelope.To, forwarded(to))
 	}
-	// The content follows in a file of its own, which takes the place of the first.
-	old := d.file
-	defer old.Close()
-	name := d.path(draftPrefix)
-	if err := os.Remove(name); err != nil {
-		return fmt.Errorf("put fields in front of the content: %w", err)
+	m.status = status{Held: e.Hold, To: make([]progress, len(e.To))}
+	m.entry = batch.Add(d.id, encode(m.envelope), d.file, []byte(e.Header), *d.buffer)
+	if e.Hold {
+		batch.SetState(m.entry, encode(m.status))
 	}
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("put fields in front of the content: %w", diskError(err))
-	}
-	d.file = f
-	_, err = f.WriteString(header)
-	if err == nil {
-		_, err = old.Seek(0, io.SeekStart)
-	}
-	if err == nil {
-		_, err = io.Copy(f, old)
-	}
-	if err != nil {
-		return fmt.Errorf("put fields in front of the content: %w", diskError(err))
-	}
-	return nil
-}
-
-// publish gives the content file its name, for good. It runs in the caller's
-// goroutine, so that many of them sync at the same time.
-func (d *Draft) publish() error {
-	err := d.file.Sync()
-	if err = errors.Join(err, d.file.Close()); err != nil {
-		return fmt.Errorf("sync content: %w", diskError(err))
-	}
-	if err := os.Rename(d.path(draftPrefix), d.path("")); err != nil {
-		return fmt.Errorf("name content file: %w", diskError(err))
-	}
-	if err := syncFolder(d.queue.cfg.Dir); err != nil {
-		return errors.Join(fmt.Errorf("name content file: %w", diskError(err)), os.Remove(d.path("")))
-	}
-	return nil
-}
-
-// withdraw removes the content of an envelope that was not taken. If it cannot
-// be known whether it was, the file stays, and the next Open decides.
-func (d *Draft) withdraw(ctx context.Context) {
-	if d.file == nil {
-		return
-	}
-	if exists, err := d.queue.exists(context.WithoutCancel(ctx), d.id); err == nil && !exists {
-		d.queue.removeFile(d.id)
-	}
+	m.entry.Value = d.queue.plan(m)
+	return m.entry, nil
 }
 
 // Discard forgets the message. After Commit, or a second time, it does nothing.
@@ -256,87 +140,10 @@ func (d *Draft) Discard() {
 		return
 	}
 	d.over = true
-	d.release()
+	*d.buffer = (*d.buffer)[:0]
+	d.queue.buffers.Put(d.buffer)
+	d.buffer = nil
 	if d.file != nil {
-		_ = d.file.Close() // closed by publish if it came so far
-		if err := os.Remove(d.path(draftPrefix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			d.queue.cfg.Log.Warn("discarded content not removed", "id", d.id, "err", err)
-		}
+		d.file.Discard()
 	}
 }
-
-// release gives the buffer back.
-func (d *Draft) release() {
-	if d.buffer != nil {
-		*d.buffer = (*d.buffer)[:0]
-		d.queue.buffers.Put(d.buffer)
-		d.buffer = nil
-	}
-}
-
-func (d *Draft) path(prefix string) string {
-	return filepath.Join(d.queue.cfg.Dir, prefix+d.id)
-}
-
-// checkEnvelope is the last line before the disk: a front-end has parsed the
-// addresses already, and told its peer what was wrong with them. It returns the
-// message's own route in the form that is kept.
-func (q *Queue) checkEnvelope(e Envelope) (route string, err error) {
-	if n := len(e.To); n == 0 || n > q.cfg.MaxRecipients {
-		return "", fmt.Errorf("%w: %d recipients, want 1 to %d", ErrEnvelope, n, q.cfg.MaxRecipients)
-	}
-	if _, err := ParseReversePath(e.From, e.SMTPUTF8); err != nil {
-		return "", fmt.Errorf("%w: reverse-path: %w", ErrEnvelope, err)
-	}
-	for _, to := range e.To {
-		if _, err := ParseMailbox(to, e.SMTPUTF8); err != nil {
-			return "", fmt.Errorf("%w: forward-path: %w", ErrEnvelope, err)
-		}
-	}
-	for _, note := range []string{e.User, e.Conn, e.Session, e.MessageID} {
-		if len(note) > maxNote || !utf8.ValidString(note) || strings.ContainsFunc(note, control) {
-			return "", fmt.Errorf("%w: a text that is too long or holds control characters", ErrEnvelope)
-		}
-	}
-	r, err := q.route(e.Route)
-	if err != nil || e.Route == "" {
-		return "", err
-	}
-	return r.String(), nil
-}
-
-// checkSpace refuses mail before the disk is so full that nothing else works.
-func (q *Queue) checkSpace() error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(q.cfg.Dir, &st); err != nil {
-		return fmt.Errorf("free space of %s: %w", q.cfg.Dir, err)
-	}
-	if free := uint64(st.Bavail) * uint64(st.Bsize); free < uint64(q.cfg.MinFree) {
-		return fmt.Errorf("queue: %w: %d bytes free, %d are kept free", session.ErrNoSpace, free, q.cfg.MinFree)
-	}
-	return nil
-}
-
-// diskError gives a full disk its kind.
-func diskError(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return fmt.Errorf("%w: %w", session.ErrNoSpace, err)
-	}
-	return err
-}
-
-func control(r rune) bool { return r < ' ' || r == 0x7f }
-
-func ascii7(p []byte) bool {
-	for _, c := range p {
-		if c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
-// micros is how times are stored: microseconds since 1970.
-func micros(t time.Time) int64 { return t.UnixMicro() }
-
-func fromMicros(v int64) time.Time { return time.UnixMicro(v).UTC() }

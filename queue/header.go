@@ -3,14 +3,11 @@ package queue
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
-	"gateway/session"
+	"gateway/queue/spool"
 )
 
 const (
@@ -29,42 +26,24 @@ type header struct {
 	eightBit bool
 }
 
-// errContent is a content that is missing or not what was accepted.
-var errContent = errors.New("content is damaged")
-
-// open returns the content of m. The error is errContent if it is not there.
-func (q *Queue) open(ctx context.Context, m message) (io.ReadCloser, error) {
-	if !m.inFile {
-		content, err := q.loadContent(ctx, m.id)
-		if errors.Is(err, session.ErrNotExist) {
-			err = fmt.Errorf("%w: %w", errContent, err)
-		}
-		return io.NopCloser(bytes.NewReader(content)), err
-	}
-	f, err := os.Open(filepath.Join(q.cfg.Dir, m.id))
-	if errors.Is(err, session.ErrNotExist) {
-		return nil, fmt.Errorf("%w: the file is missing", errContent)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open content: %w", err)
-	}
-	info, err := f.Stat()
-	if err == nil && info.Size() != m.size {
-		err = fmt.Errorf("%w: it has %d bytes, want %d", errContent, info.Size(), m.size)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
-}
-
-func (q *Queue) header(ctx context.Context, m message) (header, error) {
-	body, err := q.open(ctx, m)
+// header reads the beginning of the content of m. Errors are those of
+// spool.Content.
+func (q *Queue) header(m *message) (header, error) {
+	body, err := q.open(m)
 	if err != nil {
 		return header{}, err
 	}
 	defer body.Close()
 	return readHeader(body)
+}
+
+// open returns the content of m.
+func (q *Queue) open(m *message) (*spool.Content, error) {
+	c, err := q.spool.Content(m.entry)
+	if err == nil && c.Size() != m.Size {
+		return nil, errors.Join(fmt.Errorf("%w: the content has %d bytes, want %d", spool.ErrDamaged, c.Size(), m.Size), c.Close())
+	}
+	return c, err
 }
 
 // readHeader reads up to the first empty line, or as many whole lines as are

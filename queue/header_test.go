@@ -16,20 +16,17 @@ func TestFieldsInFront(t *testing.T) {
 		"small": "Subject: t\r\n\r\nhello\r\n", "empty": "", "large": "Subject: t\r\n\r\n" + strings.Repeat("0123456789\r\n", maxInline/10),
 		"just not in a file": strings.Repeat("x", maxInline),
 	} {
-		e := envelope("bob@example.net")
+		e := sends("bob@example.net")
 		e.Header = field
 		id := put(t, f.Queue, content, e)
-		m, err := f.load(t.Context(), id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := f.open(t.Context(), m)
+		m := f.loadID(t, id)
+		r, err := f.open(m)
 		if err != nil {
 			t.Fatal(err)
 		}
 		got, err := io.ReadAll(r)
-		if string(got) != field+content || err != nil || m.size != int64(len(got)) {
-			t.Errorf("%s: got %d bytes, %.60q, %v, size %d", name, len(got), got, err, m.size)
+		if string(got) != field+content || err != nil || m.envelope.Size != int64(len(got)) {
+			t.Errorf("%s: got %d bytes, %.60q, %v, size %d", name, len(got), got, err, m.envelope.Size)
 		}
 		if err := r.Close(); err != nil {
 			t.Error(err)
@@ -41,14 +38,14 @@ func TestFieldsInFront(t *testing.T) {
 func TestHeldFromTheStart(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "maildir://mail", nil)
-	e := envelope("bob@example.net")
+	e := sends("bob@example.net")
 	e.Hold = true
 	id := put(t, f.Queue, mail, e)
-	if m, err := f.load(t.Context(), id); err != nil || !m.held {
-		t.Errorf("got %+v, %v, want it held", m, err)
+	if m := f.loadID(t, id); !m.status.Held {
+		t.Errorf("got %+v, want it held", m.status)
 	}
 	f.run(t)
-	other := put(t, f.Queue, mail, envelope("bob@example.net"))
+	other := put(t, f.Queue, mail, sends("bob@example.net"))
 	if events := f.wait(t, 1); events[0].QueueID != other {
 		t.Errorf("delivered %s, want %s only", events[0].QueueID, other)
 	}

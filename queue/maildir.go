@@ -16,14 +16,15 @@ import (
 
 // handMaildir writes one file for each recipient into the route's folder. After
 // a fault the rest is left for the next attempt.
-func (q *Queue) handMaildir(ctx context.Context, route Route, m message, batch []recipient) relay.Result {
+func (q *Queue) handMaildir(ctx context.Context, route Route, m *message, batch []int) relay.Result {
 	result := relay.Result{RemoteHost: route.path, Statuses: make([]relay.Status, len(batch))}
 	var fault error
-	for i, r := range batch {
+	for i, number := range batch {
 		if fault == nil {
-			fault = q.storeFor(ctx, route.path, m, r)
+			fault = q.storeFor(ctx, route.path, m, number)
 		}
 		if fault != nil {
+			result.Down = true
 			result.Statuses[i] = relay.Status{Enhanced: "4.2.0", Text: "maildir: " + withoutPath(fault)}
 			continue
 		}
@@ -32,23 +33,23 @@ func (q *Queue) handMaildir(ctx context.Context, route Route, m message, batch [
 	return result
 }
 
-func (q *Queue) storeFor(ctx context.Context, folder string, m message, r recipient) error {
+func (q *Queue) storeFor(ctx context.Context, folder string, m *message, number int) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	body, err := q.open(ctx, m)
+	body, err := q.open(m)
 	if err != nil {
 		return err
 	}
 	defer body.Close()
-	return q.writeMaildir(folder, m, r, body)
+	return q.writeMaildir(folder, m, number, body)
 }
 
 // writeMaildir stores a message in folder: written and synced in tmp, renamed
 // into new, and the name synced. The file's name is made of the queue id and the
 // recipient, so that an attempt that was cut between the rename and our own
 // commit puts the same name in place again, and no second copy.
-func (q *Queue) writeMaildir(folder string, m message, r recipient, body io.Reader) (err error) {
+func (q *Queue) writeMaildir(folder string, m *message, number int, body io.Reader) (err error) {
 	if err := os.MkdirAll(q.cfg.MaildirDir, 0o700); err != nil {
 		return err
 	}
@@ -64,13 +65,13 @@ func (q *Queue) writeMaildir(folder string, m message, r recipient, body io.Read
 	}
 	// A colon begins the flags of a maildir's file name.
 	host := strings.ReplaceAll(q.cfg.Hostname, ":", `\072`)
-	name := fmt.Sprintf("%d.%sR%d.%s", m.accepted.Unix(), m.id, r.number, host)
+	name := fmt.Sprintf("%d.%sR%d.%s", m.accepted().Unix(), m.id(), number, host)
 	tmp := path.Join(folder, "tmp", name)
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	err = writeMail(f, m, r, body)
+	err = writeMail(f, m.From, m.envelope.To[number].Address, body)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -85,9 +86,9 @@ func (q *Queue) writeMaildir(folder string, m message, r recipient, body io.Read
 
 // writeMail writes the content as mail stores keep it: lines end in LF alone,
 // and the envelope stands in the first two fields (RFC 5321, section 4.4).
-func writeMail(w io.Writer, m message, r recipient, body io.Reader) error {
+func writeMail(w io.Writer, from, to string, body io.Reader) error {
 	out := bufio.NewWriterSize(w, 64<<10)
-	fmt.Fprintf(out, "Return-Path: <%s>\nDelivered-To: %s\n", m.from, r.Address)
+	fmt.Fprintf(out, "Return-Path: <%s>\nDelivered-To: %s\n", from, to)
 	in := bufio.NewReaderSize(body, 64<<10)
 	for {
 		c, err := in.ReadByte()

@@ -2,36 +2,31 @@ package queue
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"gateway/queue/relay"
+	"gateway/queue/spool"
 	"gateway/session"
-	"gateway/store"
 )
 
 // Config of a Queue. Zero fields stand for the defaults named.
 type Config struct {
-	// Dir holds the contents that are too large for the store, and nothing else:
-	// what is in it and in no envelope is removed by Open. It is made if missing.
-	// Required.
+	// Dir holds the mail (spool.Config.Dir). Required.
 	Dir string
 	// Hostname is given with EHLO and stands in bounces: a name or an IP address.
 	// Required.
 	Hostname string
-	// DefaultRoute is where mail of accounts without a route of their own goes. If
-	// it is zero such mail is not accepted (ErrNoRoute).
+	// DefaultRoute is where mail goes for which neither the account nor the recipient's
+	// domain has a route. If it is zero such mail is not accepted (ErrNoRoute).
 	DefaultRoute Route
+	// Routes are those that can be named, and that recipients' domains have.
+	Routes []NamedRoute
 	// MaildirDir is the folder below which maildir routes deliver. If it is empty
 	// there are no maildir routes.
 	MaildirDir string
@@ -44,35 +39,35 @@ type Config struct {
 	Retry []time.Duration
 	// Expire is how long after its acceptance a message is given up. Zero means 72h.
 	Expire time.Duration
-	// Concurrency is how many messages are delivered at once; zero means 10.
-	// PerDestination is how many of them by one route; zero means 4.
+	// WarnAfter is how long after its acceptance the sender of a message is told that
+	// it is delayed. Zero means 4h.
+	WarnAfter time.Duration
+	// Concurrency is how many deliveries are made at once; zero means 50.
+	// PerDestination is how many of them to one destination; zero means 10.
 	Concurrency, PerDestination int
 	// MaxRecipients of one message. Zero means 1000.
 	MaxRecipients int
-	// MinFree is how many bytes of the file system of Dir are left free: with less,
-	// mail is refused with session.ErrNoSpace. Zero means 64 MiB.
-	MinFree int64
+	// MinFree and SegmentSize are those of spool.Config.
+	MinFree, SegmentSize int64
 	// AttemptTimeout cuts an attempt that takes longer. Zero means 1h.
 	AttemptTimeout time.Duration
 	// Grace is how long attempts under way may go on after the end of Run's
 	// context. Zero means 10s.
 	Grace time.Duration
 
-	// TLS is the base for connections to smart hosts: roots and versions. Nil means
-	// the roots of the system.
-	TLS *tls.Config
-	// Timeouts of the steps of SMTP; zero means those of RFC 5321.
-	Timeouts relay.Timeouts
+	// Client hands mail to other hosts; its Hostname is set here. Nil means one without
+	// mail exchangers, with the roots of the system and the times of RFC 5321.
+	Client *relay.Client
 	// Log may be nil for slog.Default.
 	Log *slog.Logger
 }
 
 const (
 	defaultExpire         = 72 * time.Hour
-	defaultConcurrency    = 10
-	defaultPerDestination = 4
+	defaultWarnAfter      = 4 * time.Hour
+	defaultConcurrency    = 50
+	defaultPerDestination = 10
 	defaultMaxRecipients  = 1000
-	defaultMinFree        = 64 << 20
 	defaultAttemptTimeout = time.Hour
 	defaultGrace          = 10 * time.Second
 )
@@ -81,10 +76,6 @@ func defaultRetry() []time.Duration {
 	const m, h = time.Minute, time.Hour
 	return []time.Duration{m, 5 * m, 15 * m, 30 * m, h, 2 * h, 4 * h}
 }
-
-// ErrNoRoute is mail for which neither its account nor the configuration names a
-// route.
-var ErrNoRoute = errors.New("no mail route is configured")
 
 // Validate reports all that is wrong.
 func (c Config) Validate() error {
@@ -100,10 +91,13 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("queue: Hostname: %w", err))
 	}
 	bad(c.DefaultRoute.maildir() && c.MaildirDir == "", "DefaultRoute is a maildir and MaildirDir is not set")
+	if err := c.CheckRoutes(); err != nil {
+		errs = append(errs, fmt.Errorf("queue: %w", err))
+	}
 	for _, d := range c.Retry {
 		bad(d < time.Second, "a wait in Retry is shorter than 1s")
 	}
-	bad(c.Expire < 0, "Expire is negative")
+	bad(c.Expire < 0 || c.WarnAfter < 0, "Expire or WarnAfter is negative")
 	bad(c.Concurrency < 0 || c.PerDestination < 0, "Concurrency or PerDestination is negative")
 	bad(c.MaxRecipients < 0, "MaxRecipients is negative")
 	bad(c.MinFree < 0, "MinFree is negative")
@@ -134,7 +128,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Concurrency, defaultConcurrency)
 	setDefault(&c.PerDestination, defaultPerDestination)
 	setDefault(&c.MaxRecipients, defaultMaxRecipients)
-	setDefault(&c.MinFree, defaultMinFree)
+	setDefault(&c.WarnAfter, defaultWarnAfter)
 	setDefault(&c.AttemptTimeout, defaultAttemptTimeout)
 	setDefault(&c.Grace, defaultGrace)
 	if c.Log == nil {
@@ -150,67 +144,94 @@ func setDefault[T comparable](field *T, value T) {
 	}
 }
 
+// stripes is how many locks there are over the states of messages.
+const stripes = 256
+
 // Queue is mail that waits. Its methods may be called from any goroutine.
 type Queue struct {
 	cfg     Config
-	db      *store.DB
-	client  relay.Client
+	routes  routes
+	spool   *spool.Spool[*delivery]
+	client  *relay.Client
 	now     func() time.Time
 	wake    chan struct{} // buffered by one: something may be due
 	running atomic.Bool
-	buffers sync.Pool // of *[]byte, for drafts
+	buffers sync.Pool           // of *[]byte, for drafts
+	stripes [stripes]sync.Mutex // over the states of messages, by their ids
+
+	mu       sync.Mutex // over schedule, and the deliveries of all messages
+	schedule scheduler
 
 	attempted func() // for tests: called after each attempt; may be nil
 }
 
-// Open makes the queue that lies in db and cfg.Dir ready to accept. Nothing is
-// delivered before Run. No other Queue may have the same folder open; the lock of
-// the store sees to that if each store has its own.
-func Open(ctx context.Context, db *store.DB, cfg Config) (*Queue, error) {
+// Open makes the queue that lies in cfg.Dir ready to accept. Nothing is delivered
+// before Run. No other Queue may have the same folder open.
+func Open(ctx context.Context, cfg Config) (*Queue, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	q := &Queue{cfg: cfg.withDefaults(), db: db, now: time.Now, wake: make(chan struct{}, 1)}
-	q.client = relay.Client{Hostname: q.cfg.Hostname, TLS: cfg.TLS, Timeouts: cfg.Timeouts}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	q := &Queue{cfg: cfg.withDefaults(), now: time.Now, wake: make(chan struct{}, 1)}
+	if q.client = cfg.Client; q.client == nil {
+		q.client = &relay.Client{}
+	}
+	q.client.Hostname = q.cfg.Hostname
+	q.schedule = scheduler{perDestination: q.cfg.PerDestination, all: make(map[destinationKey]*destination)}
+	var err error
+	if q.routes, err = newRoutes(q.cfg); err != nil {
+		return nil, err
+	}
+	q.spool, err = spool.Open[*delivery](ctx, spool.Config{Dir: cfg.Dir, MinFree: cfg.MinFree, SegmentSize: cfg.SegmentSize, Log: q.cfg.Log})
+	if err != nil {
 		return nil, fmt.Errorf("open queue: %w", err)
 	}
-	if err := syncFolder(filepath.Dir(cfg.Dir)); err != nil {
-		return nil, fmt.Errorf("open queue: %w", err)
-	}
-	if err := q.sweep(ctx); err != nil {
-		return nil, fmt.Errorf("open queue: remove leftovers in %s: %w", cfg.Dir, err)
+	if err := q.enterAll(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open queue: %w", err), q.spool.Close())
 	}
 	return q, nil
 }
 
-// sweep removes files that no envelope names: drafts that were under way when
-// the process ended, and contents of messages that were done with. A file whose
-// name is not ours is left alone.
-func (q *Queue) sweep(ctx context.Context) error {
-	entries, err := os.ReadDir(q.cfg.Dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		id, draft := strings.CutPrefix(e.Name(), draftPrefix)
-		if !validID(id) || !e.Type().IsRegular() {
-			continue
+// enterAll makes the scheduler know all that is in the spool.
+func (q *Queue) enterAll(ctx context.Context) error {
+	var after spool.ID
+	for {
+		list := q.spool.After(after, pageSize)
+		if len(list) == 0 {
+			return nil
 		}
-		if !draft {
-			switch exists, err := q.exists(ctx, id); {
-			case err != nil:
-				return err
-			case exists:
-				continue
-			}
-		}
-		if err := os.Remove(filepath.Join(q.cfg.Dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		after = list[len(list)-1].ID()
+		if err := ctx.Err(); err != nil {
 			return err
 		}
-		q.cfg.Log.Info("content without an envelope removed", "id", id)
+		for _, e := range list {
+			m, err := q.load(e)
+			switch {
+			case isDamaged(err):
+				q.cfg.Log.Error("message left alone: it cannot be read", "id", e.ID(), "err", err)
+				continue
+			case err != nil:
+				return err
+			}
+			e.Value = q.plan(m)
+			q.enter(e.Value)
+		}
 	}
-	return nil
+}
+
+// pageSize is how many messages are looked at between two looks at the context.
+const pageSize = 1000
+
+// Close ends the queue, after Run. What comes later is session.ErrClosed.
+func (q *Queue) Close() error { return errors.Join(q.client.Close(), q.spool.Close()) }
+
+// enter makes the scheduler know deliveries.
+func (q *Queue) enter(first *delivery) {
+	q.mu.Lock()
+	for d := first; d != nil; d = d.sibling {
+		q.schedule.add(d)
+	}
+	q.mu.Unlock()
+	q.rouse()
 }
 
 // rouse makes Run look for mail that is due.
@@ -219,35 +240,4 @@ func (q *Queue) rouse() {
 	case q.wake <- struct{}{}:
 	default:
 	}
-}
-
-// route is where a message goes, by what its envelope says.
-func (q *Queue) route(s string) (Route, error) {
-	r := q.cfg.DefaultRoute
-	if s != "" {
-		var err error
-		if r, err = ParseRoute(s); err != nil {
-			return Route{}, err
-		}
-	}
-	switch {
-	case r.IsZero():
-		return Route{}, ErrNoRoute
-	case r.maildir() && q.cfg.MaildirDir == "":
-		return Route{}, refuseRoute("no folder for maildirs is configured")
-	}
-	return r, nil
-}
-
-// syncFolder makes the names in a folder survive a power cut.
-func syncFolder(name string) error {
-	d, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync folder: %w", err)
-	}
-	return nil
 }

@@ -13,7 +13,6 @@ import (
 
 	"gateway/queue/relay"
 	"gateway/session"
-	"gateway/store"
 )
 
 // record is a session.Recorder in memory.
@@ -64,16 +63,6 @@ func (f *fixture) time() time.Time {
 	return f.clock
 }
 
-func openStore(tb testing.TB, dir string) *store.DB {
-	tb.Helper()
-	db, err := store.Open(tb.Context(), filepath.Join(dir, "gateway.db"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 func newQueue(tb testing.TB, route string, change func(*Config)) *fixture {
 	tb.Helper()
 	dir := tb.TempDir()
@@ -91,9 +80,10 @@ func newQueue(tb testing.TB, route string, change func(*Config)) *fixture {
 	if change != nil {
 		change(&cfg)
 	}
-	if f.Queue, err = Open(tb.Context(), openStore(tb, dir), cfg); err != nil {
+	if f.Queue, err = Open(tb.Context(), cfg); err != nil {
 		tb.Fatal(err)
 	}
+	tb.Cleanup(func() { _ = f.Close() })
 	f.now = f.time
 	f.attempted = func() { f.settled <- struct{}{} }
 	return f
@@ -126,14 +116,92 @@ func (f *fixture) wait(t *testing.T, n int) []session.Event {
 	return f.record.all()
 }
 
+// waitIdle waits until nothing is due and nothing under way.
+func (f *fixture) waitIdle(t *testing.T) {
+	t.Helper()
+	for {
+		f.mu.Lock()
+		now := micros(f.clock)
+		f.mu.Unlock()
+		f.Queue.mu.Lock()
+		at, ok := f.schedule.nextDue()
+		idle := len(f.schedule.ready) == 0 && (!ok || at > now)
+		for _, d := range f.schedule.all {
+			idle = idle && d.running == 0
+		}
+		f.Queue.mu.Unlock()
+		if idle {
+			return
+		}
+		select {
+		case <-f.settled:
+		case <-time.After(patience):
+			t.Fatalf("still busy: %+v", f.list(t))
+		}
+	}
+}
+
+// next is when the next attempt is due.
+func (f *fixture) next(t *testing.T) time.Time {
+	t.Helper()
+	f.Queue.mu.Lock()
+	defer f.Queue.mu.Unlock()
+	at, ok := f.schedule.nextDue()
+	if !ok {
+		t.Fatal("nothing is due")
+	}
+	return fromMicros(at)
+}
+
+// list is what is in the queue.
+func (f *fixture) list(t *testing.T) (list []Item) {
+	t.Helper()
+	for after := ""; ; {
+		page, err := f.List(t.Context(), Filter{}, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, page.Items...)
+		if after = page.Next; after == "" {
+			return list
+		}
+	}
+}
+
+// loadID reads a message.
+func (f *fixture) loadID(t *testing.T, id string) *message {
+	t.Helper()
+	e, err := f.find(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := f.load(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// files are the names in the queue's folder, without the log.
+func (f *fixture) files(t *testing.T) (names []string) {
+	t.Helper()
+	entries, err := os.ReadDir(f.cfg.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) != ".spool" {
+			names = append(names, e.Name())
+		}
+	}
+	return names
+}
+
 // waitList waits until n messages are left in the queue.
 func (f *fixture) waitList(t *testing.T, n int) []Item {
 	t.Helper()
 	for {
-		list, err := f.List(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		list := f.list(t)
 		if len(list) == n {
 			return list
 		}
@@ -167,14 +235,21 @@ func put(tb testing.TB, q *Queue, content string, e Envelope) string {
 	return id
 }
 
-func envelope(to ...string) Envelope {
-	return Envelope{From: "a@example.com", To: to, User: "alice", Conn: "c1", Session: "s1", MessageID: "<1@example.com>"}
+func sends(to ...string) Envelope {
+	return Envelope{From: "a@example.com", To: recipients(to...), User: "alice", Conn: "c1", Session: "s1", MessageID: "<1@example.com>"}
+}
+
+func recipients(addresses ...string) (list []EnvelopeRecipient) {
+	for _, a := range addresses {
+		list = append(list, EnvelopeRecipient{Address: a})
+	}
+	return list
 }
 
 func TestMaildirDelivery(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "maildir://inbox/all", nil)
-	id := put(t, f.Queue, mail, envelope("b@example.net", "c@example.net"))
+	id := put(t, f.Queue, mail, sends("b@example.net", "c@example.net"))
 	f.run(t)
 	e := f.wait(t, 1)[0]
 	if e.Verb != session.Deliver || e.Outcome != session.OutcomeDone || e.QueueID != id || e.Route != "maildir://inbox/all" ||
@@ -206,13 +281,21 @@ func TestCommitRefuses(t *testing.T) {
 		e    Envelope
 		want error
 	}{
-		"no recipient":      {envelope(), ErrEnvelope},
-		"three recipients":  {envelope("b@x", "c@x", "d@x"), ErrEnvelope},
-		"bad recipient":     {envelope("b"), ErrEnvelope},
-		"bad sender":        {Envelope{From: "a", To: []string{"b@x"}}, ErrEnvelope},
-		"utf8 unasked":      {envelope("bü@x"), ErrEnvelope},
-		"control in a note": {Envelope{To: []string{"b@x"}, MessageID: "<1\r\n>"}, ErrEnvelope},
-		"bad route":         {Envelope{To: []string{"b@x"}, Route: "http://x"}, ErrRoute},
+		"no recipient":      {sends(), ErrEnvelope},
+		"three recipients":  {sends("b@x", "c@x", "d@x"), ErrEnvelope},
+		"bad recipient":     {sends("b"), ErrEnvelope},
+		"bad sender":        {Envelope{From: "a", To: recipients("b@x")}, ErrEnvelope},
+		"utf8 unasked":      {sends("bü@x"), ErrEnvelope},
+		"control in a note": {Envelope{To: recipients("b@x"), MessageID: "<1\r\n>"}, ErrEnvelope},
+		"bad route":         {Envelope{To: recipients("b@x"), Route: "http://x"}, ErrRoute},
+		"unknown route":     {Envelope{To: recipients("b@x"), Route: "partner"}, ErrNoRoute},
+		"bad RET":           {Envelope{To: recipients("b@x"), Ret: "ALL"}, ErrEnvelope},
+		"bad ENVID":         {Envelope{To: recipients("b@x"), EnvID: "x\r\n"}, ErrEnvelope},
+		"bad NOTIFY":        {Envelope{To: []EnvelopeRecipient{{Address: "b@x", Notify: "NEVER,DELAY"}}}, ErrEnvelope},
+		"bad ORCPT":         {Envelope{To: []EnvelopeRecipient{{Address: "b@x", ORcpt: "b@x"}}}, ErrEnvelope},
+		"half a field":      {Envelope{To: recipients("b@x"), Header: "X: y"}, ErrEnvelope},
+		"empty line":        {Envelope{To: recipients("b@x"), Header: "X: y\r\n\r\n"}, ErrEnvelope},
+		"bare LF":           {Envelope{To: recipients("b@x"), Header: "X: y\n"}, ErrEnvelope},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -223,7 +306,7 @@ func TestCommitRefuses(t *testing.T) {
 			if _, err := d.Write([]byte("x")); !errors.Is(err, session.ErrClosed) {
 				t.Errorf("Write after Commit: got %v", err)
 			}
-			if _, err := d.Commit(t.Context(), envelope("b@x")); !errors.Is(err, session.ErrClosed) {
+			if _, err := d.Commit(t.Context(), sends("b@x")); !errors.Is(err, session.ErrClosed) {
 				t.Errorf("second Commit: got %v", err)
 			}
 		})
@@ -234,7 +317,7 @@ func TestNoRoute(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "", nil)
 	d := f.Draft()
-	if _, err := d.Commit(t.Context(), envelope("b@x")); !errors.Is(err, ErrNoRoute) {
+	if _, err := d.Commit(t.Context(), sends("b@x")); !errors.Is(err, ErrNoRoute) {
 		t.Errorf("got %v, want %v", err, ErrNoRoute)
 	}
 }
@@ -243,7 +326,7 @@ func TestNoSpace(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "maildir://inbox", func(c *Config) { c.MinFree = 1 << 60 })
 	d := f.Draft()
-	if _, err := d.Commit(t.Context(), envelope("b@x")); !errors.Is(err, session.ErrNoSpace) {
+	if _, err := d.Commit(t.Context(), sends("b@x")); !errors.Is(err, session.ErrNoSpace) {
 		t.Errorf("small: got %v, want %v", err, session.ErrNoSpace)
 	}
 	d = f.Draft()
@@ -251,11 +334,11 @@ func TestNoSpace(t *testing.T) {
 	if !errors.Is(err, session.ErrNoSpace) {
 		t.Errorf("large: got %v, want %v", err, session.ErrNoSpace)
 	}
-	if _, err := d.Commit(t.Context(), envelope("b@x")); !errors.Is(err, session.ErrNoSpace) {
+	if _, err := d.Commit(t.Context(), sends("b@x")); !errors.Is(err, session.ErrNoSpace) {
 		t.Errorf("commit after it: got %v, want %v", err, session.ErrNoSpace)
 	}
-	if left, err := os.ReadDir(filepath.Join(f.dir, "mail")); err != nil || len(left) != 0 {
-		t.Errorf("got %v, %v; want nothing left", left, err)
+	if left := f.files(t); len(left) != 0 {
+		t.Errorf("got %v; want nothing left", left)
 	}
 }
 
@@ -263,7 +346,7 @@ func TestLargeContent(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "maildir://inbox", nil)
 	content := mail + strings.Repeat("0123456789abcdef\r\n", 20000)
-	id := put(t, f.Queue, content, envelope("b@x", "c@x"))
+	id := put(t, f.Queue, content, sends("b@x", "c@x"))
 	got, err := os.ReadFile(filepath.Join(f.dir, "mail", id))
 	if err != nil || string(got) != content {
 		t.Fatalf("got %d bytes, %v", len(got), err)
@@ -290,12 +373,9 @@ func TestLargeContent(t *testing.T) {
 func TestMaildirHasNoSecondCopy(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "maildir://inbox", func(c *Config) { c.Hostname = "2001:db8::1" })
-	m, err := f.load(t.Context(), put(t, f.Queue, mail, envelope("b@x")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := f.loadID(t, put(t, f.Queue, mail, sends("b@x")))
 	for range 2 {
-		got := f.handMaildir(t.Context(), f.cfg.DefaultRoute, m, m.recipients)
+		got := f.handMaildir(t.Context(), f.cfg.DefaultRoute, m, []int{0})
 		if s := got.Statuses[0]; s.Outcome != relay.Delivered {
 			t.Errorf("got %+v", s)
 		}
@@ -317,7 +397,7 @@ func TestMaildirStaysInside(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(f.dir, "maildirs", "inbox")); err != nil {
 		t.Fatal(err)
 	}
-	put(t, f.Queue, mail, envelope("b@x"))
+	put(t, f.Queue, mail, sends("b@x"))
 	f.run(t)
 	e := f.wait(t, 1)[0]
 	if e.Verb != session.Defer || strings.Contains(e.Reason, f.dir) {

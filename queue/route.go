@@ -19,6 +19,9 @@ const (
 	schemeSMTPS   = "smtps"
 	schemeLMTP    = "lmtp"
 	schemeMaildir = "maildir"
+	// schemeMX is the recipient domain's mail exchangers, schemeName a route block.
+	schemeMX   = "mx"
+	schemeName = "name"
 )
 
 const (
@@ -43,13 +46,15 @@ var ErrRoute = errors.New("mail route not accepted")
 //	lmtp://host:port        a mail store by LMTP (RFC 2033), with TLS as for smtp.
 //	lmtp:///path/to/socket  the same by a unix socket.
 //	maildir://folder        a maildir below Config.MaildirDir, made when first used.
+//	mx                      the mail exchangers of each recipient's domain (RFC 5321, section 5).
+//	name                    the one of Config.Routes with that name.
 //
-// The host is connected to as it is named: MX records are not looked up.
+// A host is connected to as it is named; only mx looks up MX records.
 type Route struct {
 	scheme string
 	host   string // without brackets
 	port   string
-	path   string // of a socket, or a folder of a maildir
+	path   string // of a socket, or a folder of a maildir, or a name
 }
 
 // ParseRoute reads a route as written in the configuration or in an account.
@@ -59,8 +64,13 @@ func ParseRoute(s string) (Route, error) {
 		return Route{}, refuseRoute("longer than %d bytes", maxRouteBytes)
 	}
 	scheme, rest, found := strings.Cut(s, "://")
-	if !found {
-		return Route{}, refuseRoute("want smtp://host, smtps://host, lmtp://host:port, lmtp:///socket or maildir://folder")
+	switch {
+	case s == schemeMX:
+		return Route{scheme: schemeMX}, nil
+	case !found && ValidRouteName(s):
+		return Route{scheme: schemeName, path: s}, nil
+	case !found:
+		return Route{}, refuseRoute("want mx, smtp://host, smtps://host, lmtp://host:port, lmtp:///socket, maildir://folder, or the name of a route")
 	}
 	for i := range len(rest) {
 		if rest[i] <= ' ' || rest[i] >= 0x7f {
@@ -77,6 +87,12 @@ func ParseRoute(s string) (Route, error) {
 	}
 }
 
+// ValidRouteName reports whether s may name a route: small letters, digits and
+// hyphens, and not mx.
+func ValidRouteName(s string) bool {
+	return s != "" && s != schemeMX && len(s) <= maxLabelBytes && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
+}
+
 func networkRoute(scheme, s string) (Route, error) {
 	u, err := url.Parse(s)
 	switch {
@@ -84,7 +100,7 @@ func networkRoute(scheme, s string) (Route, error) {
 		// What url says quotes s, which may hold a password.
 		return Route{}, refuseRoute("want %s://host:port", scheme)
 	case u.User != nil:
-		return Route{}, refuseRoute("it holds a user name or password; credentials for smart hosts are not supported yet")
+		return Route{}, refuseRoute("it holds a user name or password; they belong into a route block of the configuration")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return Route{}, refuseRoute("it has options, and %s has none", scheme)
 	case scheme == schemeLMTP && u.Host == "":
@@ -184,6 +200,10 @@ func (r Route) String() string {
 	switch {
 	case r.IsZero():
 		return ""
+	case r.scheme == schemeMX:
+		return schemeMX
+	case r.scheme == schemeName:
+		return r.path
 	case r.scheme == schemeMaildir, r.path != "":
 		return r.scheme + "://" + r.path
 	default:
@@ -196,7 +216,13 @@ func (r Route) IsZero() bool { return r == Route{} }
 
 func (r Route) maildir() bool { return r.scheme == schemeMaildir }
 
-// endpoint is where to connect for a route that is no maildir.
+// local reports whether r leads into mailboxes, and not to another host that hands on.
+func (r Route) local() bool { return r.scheme == schemeMaildir || r.scheme == schemeLMTP }
+
+// IsName reports whether r is the name of a route.
+func (r Route) IsName() bool { return r.scheme == schemeName }
+
+// endpoint is where to connect for a route with a host of its own.
 func (r Route) endpoint() relay.Endpoint {
 	e := relay.Endpoint{Network: "tcp", Address: net.JoinHostPort(r.host, r.port), ServerName: r.host}
 	if r.path != "" {

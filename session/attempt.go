@@ -284,6 +284,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	}
 	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
 	s.notice = verified.verdict.Notice
+	s.login = verified.request
 	s.become(verified.verdict)
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
 	e.Exposed = crossed == CredentialPlaintext

@@ -58,6 +58,9 @@ type DataRules struct {
 	// EnrolKeys lets a session that a password opened bring keys for its own account
 	// (SFTP).
 	EnrolKeys bool
+	// EnrolOffered takes keys of which such a session's client only said that it has
+	// them, until they have logged in from the same place (SFTP).
+	EnrolOffered bool
 	// Journal are the copies that are to be kept of mail that the session sends; see
 	// JournalRule. Which place a rule has says nothing.
 	Journal [MaxJournals]string

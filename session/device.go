@@ -102,7 +102,7 @@ func (a *Attempt) Device(ctx context.Context) (*Session, error) {
 	a.endSession(nil)
 	s := newSession(a, leave)
 	a.gate.live.add(s, user)
-	s.identity, s.method = Identity{User: user}, MethodDevice
+	s.identity, s.method, s.login = Identity{User: user}, MethodDevice, r
 	s.become(verdict)
 	if err := a.grant(ctx, s, a.deviceEvent(d, OutcomeGranted, user)); err != nil {
 		return nil, err

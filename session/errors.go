@@ -69,6 +69,9 @@ var (
 	ErrKilled = errors.New("killed by administrator")
 	// ErrDisabled is a session ended because its account may no longer be used.
 	ErrDisabled = errors.New("account disabled")
+	// ErrNoLonger is a session that the rules or its account's permissions, which were
+	// changed, would not let in any more.
+	ErrNoLonger = errors.New("no longer allowed")
 	// ErrPanic is a fault of ours in the code that served the connection.
 	ErrPanic = errors.New("internal error")
 )

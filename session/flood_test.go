@@ -103,7 +103,7 @@ func (c charged) Offend(p session.Peer, user string, o session.Offence) {
 }
 
 // A device that shows an old key every minute does not use up the guesses at its
-// owner's password.
+// owner's password, and is charged the same whether or not the name exists, once.
 func TestUnprovenKeyIsNoGuessAtThePassword(t *testing.T) {
 	t.Parallel()
 	core := sessiontest.New(t, nil)
@@ -115,13 +115,13 @@ func TestUnprovenKeyIsNoGuessAtThePassword(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a.Unproven(t.Context(), "alice", session.MethodPublicKey, "old key")
-	a.Unproven(t.Context(), "nobody", session.MethodPublicKey, "old key")
+	a.Unproven(t.Context(), "alice", session.MethodPublicKey, session.UnknownKey, "old key")
+	a.Unproven(t.Context(), "nobody", session.MethodPublicKey, session.UnknownKey, "old key")
 	a.Close(nil)
 	if want := []string{"", ""}; !slices.Equal(users, want) {
 		t.Errorf("guesses counted for %q, want for nobody", users)
 	}
-	if got, want := core.Limits.Offences(), []session.Offence{session.WrongProof, session.UnknownUser}; !slices.Equal(got, want) {
+	if got, want := core.Limits.Offences(), []session.Offence{session.UnknownKey, session.UnknownKey}; !slices.Equal(got, want) {
 		t.Errorf("offences %v, want %v", got, want)
 	}
 }

@@ -64,7 +64,9 @@ const (
 	RepeatedProof   Offence = "repeated proof"   // the same refused login again: no further guess
 	UnknownUser     Offence = "unknown user"     // a login on a name that does not exist
 	InsecureAttempt Offence = "insecure attempt" // a credential sent in clear although it was refused
+	UnknownKey      Offence = "unknown key"      // a connection whose keys were none of the account's
 	NoLogin         Offence = "no login"         // a connection that ended without an attempt
+	Refused         Offence = "refused"          // a connection that the rules refuse before a word
 	GraceExceeded   Offence = "grace exceeded"   // a connection that did not log in in time
 	BadProtocol     Offence = "bad protocol"     // a failed handshake, garbage, a foreign protocol
 	Crash           Offence = "crash"            // our code panicked while serving the peer
@@ -133,7 +135,8 @@ func NewGate(cfg Config) *Gate {
 }
 
 // SetPolicy puts p in force for the connections that come from now on. A
-// connection keeps the policy that it began with.
+// connection keeps the policy that it began with; Redecide ends the sessions that p
+// would not let in.
 func (g *Gate) SetPolicy(p Policy) { g.policy.Store(&p) }
 
 // Policy returns the policy in force.
@@ -160,6 +163,9 @@ func (g *Gate) Connect(ctx context.Context, p Peer) (*Attempt, error) {
 	}
 	verdict := a.policy.Decide(a.connectRequest())
 	if !verdict.Allowed {
+		if verdict.Retry.IsZero() {
+			g.cfg.Limiter.Offend(p, "", Refused)
+		}
 		admission.Release()
 		e := a.connectionEvent(OutcomeRefused, errors.New(verdict.Reason))
 		e.Rule, e.Stage, e.Policy = verdict.Rule, PhaseConnect, a.policy.Hash()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -209,6 +210,9 @@ func TestEveryConnectionHasOneRecord(t *testing.T) {
 	core.Limits.Refuse("Admit", nil)
 	if _, err := core.Gate.Connect(t.Context(), sessiontest.Peer(session.Relay)); !errors.Is(err, session.ErrDenied) {
 		t.Errorf("got %v, want ErrDenied", err)
+	}
+	if got := core.Limits.Offences(); !slices.Contains(got, session.Refused) {
+		t.Errorf("who is refused by a rule is charged %v", got)
 	}
 	all := core.Record.Events(session.EventConnection)
 	if n := len(all); n != 7 || all[5].Outcome != session.OutcomeRefused || all[6].Rule != "from" {

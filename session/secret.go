@@ -9,8 +9,9 @@ import (
 // is printed, logged or encoded it reads "[secret]". The zero value is the
 // empty secret.
 //
-// Reveal is for package auth alone, where the secret is compared; a test over
-// the source tree holds that.
+// Reveal is for package auth, where the secret is compared, and for the login at
+// a smart host (queue/relay), where it is sent; a test over the source tree holds
+// that.
 type Secret struct{ value string }
 
 // NewSecret hides value.

@@ -16,6 +16,7 @@ type Session struct {
 	data     DataRules // likewise
 	method   Method    // of the first proof, likewise
 	notice   string    // likewise
+	login    Request   // what the login was decided by, likewise
 	device   *Device   // nil if it is none; likewise
 	stage    Stage     // likewise
 	channel  Channel   // its kind only: the rest is in the login's record
@@ -57,6 +58,12 @@ func (s *Session) Method() Method { return s.method }
 // be able to make a second one that outlives it.
 func (s *Session) MayEnrol() bool {
 	return s.data.EnrolKeys && s.method.Factor() == FactorPassword
+}
+
+// MayEnrolOffered reports whether the keys that the client offered before its
+// password may become the account's: a rule grants it.
+func (s *Session) MayEnrolOffered() bool {
+	return s.data.EnrolOffered && s.method.Factor() == FactorPassword
 }
 
 // Peer returns where they are.

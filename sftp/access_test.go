@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	client "github.com/pkg/sftp"
 
 	"gateway/session"
+	"gateway/session/sessiontest"
 	"gateway/storage"
 	disk "gateway/storage/local"
 	"gateway/transfer"
@@ -98,14 +100,18 @@ func TestDropBox(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"replace": store(c, "/in/a", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, "x"),
-		"change":  store(c, "/in/a", os.O_WRONLY, "x"),
-		"append":  store(c, "/in/a", os.O_WRONLY|os.O_APPEND, "x"),
 		"rename":  c.Rename("/in/a", "/in/b"),
 		"over":    c.PosixRename("/in/a", "/in/b"),
 		"remove":  c.Remove("/in/a"),
 		"cut":     c.Truncate("/in/a", 0),
 	} {
 		wantCode(t, what, err, codePermissionDenied, "")
+	}
+	// Who makes nothing does not learn which names there are.
+	for _, name := range []string{"/in/a", "/in/none"} {
+		wantCode(t, "change "+name, store(c, name, os.O_WRONLY, "x"), codeNoSuchFile, "")
+		wantCode(t, "append to "+name, store(c, name, os.O_WRONLY|os.O_APPEND, "x"), codeNoSuchFile, "")
+		wantCode(t, "remove "+name, c.Remove(name), codePermissionDenied, "")
 	}
 	_, err = c.Open("/in/a")
 	wantCode(t, "read", err, codePermissionDenied, "")
@@ -238,5 +244,53 @@ func TestUnreadFolderIsRecorded(t *testing.T) {
 	events := core.Record.Events(session.EventFile)
 	if len(events) != 1 || events[0].Verb != session.List || events[0].Outcome != session.OutcomeFailed {
 		t.Errorf("recorded %+v", events)
+	}
+}
+
+// A rule that changes, or a permission that is taken, ends what is under way: READ
+// and WRITE are decided with the OPEN, and end with the session.
+func TestRulesThatChangeEndTransfers(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(f *fixture){
+		"rule": func(f *fixture) {
+			f.core.Gate.SetPolicy(sessiontest.Rules(func(session.Request) session.Verdict { return session.Verdict{} }))
+		},
+		"account":    func(f *fixture) { f.core.Accounts.Disable("alice") },
+		"permission": func(f *fixture) { f.core.Accounts.Allow("alice", session.Access{}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, trees := onDisk(t, session.FullAccess())
+			conn, c := f.alice(t)
+			if err := store(c, "old", os.O_WRONLY|os.O_CREATE, "content"); err != nil {
+				t.Fatal(err)
+			}
+			read, err := c.Open("old")
+			if err != nil {
+				t.Fatal(err)
+			}
+			write, err := c.Create("new")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := write.Write([]byte("half")); err != nil {
+				t.Fatal(err)
+			}
+			change(f)
+			if n := f.core.Gate.Redecide(t.Context()); n != 1 {
+				t.Errorf("%d sessions ended, want 1", n)
+			}
+			if _, err := read.ReadAt(make([]byte, 1), 0); err == nil {
+				t.Error("a file that is open can still be read")
+			}
+			if _, err := write.Write([]byte("x")); err == nil {
+				t.Error("a file that is open can still be written")
+			}
+			_ = conn.Wait()
+			f.connection(t) // ended: what was open is closed
+			if _, err := os.Stat(filepath.Join(trees.Base, "alice", "new")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the upload is shown: %v", err)
+			}
+		})
 	}
 }

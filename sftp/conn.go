@@ -32,6 +32,7 @@ type conn struct {
 	session *session.Session
 	log     *slog.Logger
 	busy    activity
+	offered []session.Key // before the login, and not the account's
 
 	pace context.Context // ends when nothing comes or goes any more
 	over chan struct{}   // closed when the connection has ended
@@ -66,6 +67,13 @@ func (c *conn) serve(ctx context.Context, draining <-chan struct{}) error {
 	c.start(func() { c.watch(ctx, draining) })
 	c.start(c.globalRequests)
 	c.start(c.announceHostKeys)
+	if enrol := c.server.cfg.EnrolOffered; enrol != nil && len(c.offered) > 0 && c.session.MayEnrolOffered() {
+		c.start(func() {
+			if err := enrol(ctx, c.session, c.offered); err != nil {
+				c.log.Warn("offered keys are not enrolled", "user", c.session.Identity().User, "err", err)
+			}
+		})
+	}
 	for nc := range c.t.channels {
 		c.accept(ctx, nc)
 	}

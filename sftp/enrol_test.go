@@ -220,3 +220,49 @@ func TestEnrolOnlyWhereItMay(t *testing.T) {
 		})
 	}
 }
+
+// Keys that were offered before the password are told once, at most so many, where a
+// rule grants it and for the name that logged in.
+func TestOfferedKeysAreEnrolled(t *testing.T) {
+	t.Parallel()
+	for _, granted := range []bool{true, false} {
+		taken := make(chan []session.Key, 1)
+		rules := func(session.Request) session.Verdict {
+			return session.Verdict{Allowed: true, Data: session.DataRules{EnrolOffered: granted}}
+		}
+		f := start(t, rules, func(cfg *Config) {
+			cfg.EnrolOffered = func(_ context.Context, s *session.Session, keys []session.Key) error {
+				if s.Identity().User != "alice" {
+					t.Errorf("for %s", s.Identity().User)
+				}
+				taken <- keys
+				return nil
+			}
+		})
+		var signers []ssh.Signer
+		for range maxOffers + 1 {
+			signers = append(signers, newSigner(t, ""))
+		}
+		c, err := f.dial(t, "alice", ssh.PublicKeys(signers...), ssh.Password("right"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if granted {
+			keys := <-taken
+			if len(keys) != maxOffers || keys[0].Fingerprint != ssh.FingerprintSHA256(signers[0].PublicKey()) {
+				t.Errorf("got %d keys, the first %v", len(keys), keys)
+			}
+		}
+		_ = c.Close()
+		f.connection(t)
+		if len(taken) > 0 {
+			t.Errorf("granted %v: told once more", granted)
+		}
+	}
+	o := &offers{}
+	o.add("bob", session.Key{Blob: "1"})
+	o.add("alice", session.Key{Blob: "2"})
+	if len(o.of("bob")) != 0 || len(o.of("alice")) != 1 {
+		t.Errorf("keys of one name are another's: %+v", o)
+	}
+}

@@ -2,7 +2,7 @@ package sftp
 
 import (
 	"encoding/binary"
-	"io/fs"
+	"errors"
 	"strings"
 
 	"gateway/session"
@@ -55,36 +55,45 @@ func (f *files) posixRename(r *request) error {
 	return f.move(r, true)
 }
 
-func (f *files) hardlink(r *request) error { return f.view().Link(f.ctx, r.path, r.target) }
+// hardlink gives a file a second name. That a folder cannot have one is EPERM.
+func (f *files) hardlink(r *request) error {
+	err := f.view().Link(f.ctx, r.path, r.target)
+	if errors.Is(err, session.ErrIsDirectory) {
+		return session.ErrDenied
+	}
+	return err
+}
 
 // fsync puts what was written on stable storage, still unseen.
 func (f *files) fsync(r *request) error {
 	open, err := f.file(r)
 	if err != nil {
-		return err
+		return errNoHandle
 	}
 	return open.sync()
 }
 
-// lsetstat is SETSTAT without following a link; attributes of a link itself
-// cannot be changed.
+// lsetstat is SETSTAT without following a link. A size makes no sense then, of
+// whatever it is (PROTOCOL, section 4.9).
 func (f *files) lsetstat(r *request) error {
 	attr, err := r.attrs.change()
-	if err != nil {
-		return err
-	}
-	if f.enrols(r.path) {
-		return f.enrolSetAttr(attr)
-	}
-	info, err := f.view().Lstat(f.ctx, r.path)
 	switch {
 	case err != nil:
 		return err
-	case info.Mode&fs.ModeSymlink != 0:
-		return session.ErrUnsupported
+	case attr.Size != nil:
+		return errMalformed
+	case f.enrols(r.path):
+		return f.enrolSetAttr(attr)
 	}
-	return f.view().SetAttr(f.ctx, r.path, attr)
+	err = f.view().LsetAttr(f.ctx, r.path, attr)
+	if errors.Is(err, session.ErrUnsupported) {
+		return errLinkMode
+	}
+	return err
 }
+
+// errLinkMode is a link that was to get permissions, of which links have none.
+var errLinkMode = status{codeFailure, "A link has no permissions"}
 
 const (
 	// spaceUnit is the unit in which statvfs counts.
@@ -140,7 +149,7 @@ func (f *files) expandPath(r *request) error {
 	if rest, ok := strings.CutPrefix(name, "~"); ok {
 		user, rest, _ := strings.Cut(rest, "/")
 		if !f.own(user) {
-			return errNobody
+			return errNobodysPath
 		}
 		name = "/" + rest
 	}
@@ -156,8 +165,12 @@ func (f *files) homeDirectory(r *request) error {
 	return nil
 }
 
-// errNobody is the home of somebody else, of whom nothing is told.
-var errNobody = status{codeFailure, "No such user"}
+// errNobody is the home of somebody else, of whom nothing is told; errNobodysPath is
+// a path there, with the code that OpenSSH has for it.
+var (
+	errNobody      = status{codeFailure, "No such user"}
+	errNobodysPath = status{codeNoSuchFile, "No such user"}
+)
 
 func (f *files) own(user string) bool { return user == "" || user == f.session.Identity().User }
 

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gateway/session"
 )
@@ -61,27 +62,27 @@ func TestCopyData(t *testing.T) {
 		{"more than there is", [][]byte{read, write, copyOf(nth(1), 8, 9, nth(2), 0), end}, "type 102 type 102 1 0", "89"},
 		{"from behind the end", [][]byte{read, write, copyOf(nth(1), 99, 0, nth(2), 0), end}, "type 102 type 102 0 0", ""},
 		{"from what is written", [][]byte{both, send(3, 1, "h", openWrite|openCreate, 0), send(6, 1, nth(1), int64(0), "xyz"), copyOf(nth(1), 1, 0, nth(2), 0), send(4, 1, nth(1)), end}, "type 102 type 102 0 0 0 0", "xyz"},
-		{"from what may not be read", [][]byte{write, send(3, 1, "h", openWrite|openCreate, 0), copyOf(nth(1), 0, 0, nth(2), 0)}, "type 102 type 102 3", "-"},
+		{"from what may not be read", [][]byte{write, send(3, 1, "h", openWrite|openCreate, 0), copyOf(nth(1), 0, 0, nth(2), 0)}, "type 102 type 102 2", "-"},
 		{"onto itself", [][]byte{both, copyOf(nth(1), 0, 0, nth(1), 0)}, "type 102 4", "-"},
-		{"to what is read", [][]byte{read, read, copyOf(nth(1), 0, 0, nth(2), 0)}, "type 102 type 102 3", "-"},
+		{"to what is read", [][]byte{read, read, copyOf(nth(1), 0, 0, nth(2), 0)}, "type 102 type 102 2", "-"},
 		{"of a folder", [][]byte{send(11, 1, "/"), write, copyOf(nth(1), 0, 0, nth(2), 0), copyOf(nth(2), 0, 0, nth(1), 0)}, "type 102 type 102 4 4", "-"},
 		{"unknown", [][]byte{read, copyOf(nth(1), 0, 0, nth(9), 0), copyOf(nth(9), 0, 0, nth(1), 0)}, "type 102 4 4", "-"},
 		{"offsets", [][]byte{read, write, copyOf(nth(1), math.MinInt64, 0, nth(2), 0), copyOf(nth(1), 0, 0, nth(2), -1)}, "type 102 type 102 5 5", "-"},
 		{"end beyond 2^63", [][]byte{read, write, copyOf(nth(1), 0, 0, nth(2), math.MaxInt64), end}, "type 102 type 102 5 5", "-"},
 		{"all there can be", [][]byte{read, write, copyOf(nth(1), 0, -1, nth(2), 0), end}, "type 102 type 102 1 0", "0123456789"},
 	} {
-		_ = os.Remove(filepath.Join(k.fs.dir, "g"))
+		_ = os.Remove(filepath.Join(k.dir, "g"))
 		if got := codes(k.say(t, c.packets...)); got != c.codes {
 			t.Errorf("%s: answered %s, want %s", c.name, got, c.codes)
 		}
-		got, err := os.ReadFile(filepath.Join(k.fs.dir, "g"))
+		got, err := os.ReadFile(filepath.Join(k.dir, "g"))
 		if c.want == "-" != (err != nil) || err == nil && string(got) != c.want {
 			t.Errorf("%s: stored %q, %v, want %q", c.name, got, err, c.want)
 		}
 	}
 	k.put(t, "log", "old ")
 	got := codes(k.say(t, read, send(3, 1, "log", openWrite|openAppend, 0), copyOf(nth(1), 0, 2, nth(2), 0), copyOf(nth(1), 8, 0, nth(2), 0), end))
-	content, err := os.ReadFile(filepath.Join(k.fs.dir, "log"))
+	content, err := os.ReadFile(filepath.Join(k.dir, "log"))
 	if got != "type 102 type 102 0 0 0" || string(content) != "old 0189" || err != nil {
 		t.Errorf("append: answered %s, stored %q, %v", got, content, err)
 	}
@@ -165,7 +166,7 @@ func TestCheckFile(t *testing.T) {
 		{"offset", ext("check-file-name", "f", "md5", int64(-1), int64(0), 0), "5"},
 		{"folder", ext("check-file-name", "/", "md5", int64(0), int64(0), 0), "4"},
 		{"missing", ext("check-file-name", "x", "md5", int64(0), int64(0), 0), "2"},
-		{"written only", ext("check-file-handle", nth(2), "md5", int64(0), int64(0), 0), "3"},
+		{"written only", ext("check-file-handle", nth(2), "md5", int64(0), int64(0), 0), "2"},
 		{"folder's handle", ext("check-file-handle", nth(3), "md5", int64(0), int64(0), 0), "4"},
 	} {
 		answers := k.say(t, send(3, 1, "f", openRead, 0), send(3, 1, "g", openWrite|openCreate, 0), send(11, 1, "/"), c.packet)
@@ -276,5 +277,36 @@ func TestOpenSSHExtensions(t *testing.T) {
 	}
 	if strings.Count(out, "alice    alice") != 3 {
 		t.Errorf("owners are not named:\n%s", out)
+	}
+}
+
+// Attributes of a link itself change, and not those of what it leads to.
+func TestLsetstat(t *testing.T) {
+	t.Parallel()
+	k := newTalkOnDisk(t)
+	k.put(t, "f", "content")
+	changed := func(name string) time.Time {
+		info, err := os.Lstat(filepath.Join(k.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ModTime()
+	}
+	before := changed("f")
+	set := func(name string, attrs ...any) []byte {
+		return ext(append([]any{"lsetstat@openssh.com", name}, attrs...)...)
+	}
+	got := codes(k.say(t,
+		send(20, 1, "f", "l"), send(20, 1, "none", "dangling"),
+		set("l", attrTimes, 1, 86400), set("dangling", attrTimes, 1, 86400), set("l", attrPermissions, 0o600),
+		set("f", attrSize, int64(0)), set("l", attrUIDGID, 0, 0), set("nothing", attrTimes, 1, 1), set("f", attrPermissions, 0o600),
+	))
+	if want := "0 0 0 0 4 5 8 2 0"; got != want {
+		t.Errorf("answered %s, want %s", got, want)
+	}
+	for name, want := range map[string]time.Time{"l": time.Unix(86400, 0), "dangling": time.Unix(86400, 0), "f": before} {
+		if got := changed(name); !got.Equal(want) {
+			t.Errorf("%s: changed at %v, want %v", name, got, want)
+		}
 	}
 }

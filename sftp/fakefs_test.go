@@ -259,6 +259,17 @@ func (f *fakeFS) SetAttr(_ context.Context, name string, attr storage.Attr) erro
 	return nil
 }
 
+func (f *fakeFS) LsetAttr(ctx context.Context, name string, attr storage.Attr) error {
+	info, err := f.Lstat(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case info.Mode&fs.ModeSymlink != 0:
+		return session.ErrUnsupported // there is no os.Root.Lchtimes
+	}
+	return f.SetAttr(ctx, name, attr)
+}
+
 func (f *fakeFS) Readlink(_ context.Context, name string) (string, error) {
 	target, err := f.root.Readlink(name)
 	return target, kind(err)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"gateway/session"
@@ -90,10 +89,7 @@ func (f *files) read(r *request) error {
 	free := f.out.free()
 	b := free[:dataHeader+int(length)]
 	n, err := from.readAt(b[dataHeader:], int64(r.offset))
-	if n == 0 {
-		if err == nil {
-			err = io.EOF // nothing was asked for
-		}
+	if n == 0 && err != nil {
 		return err
 	}
 	b = begin(free, typeData, f.id)
@@ -174,7 +170,7 @@ func (d *download) sync() error                             { return nil }
 
 // setAttr refuses: the tree can change a file by its name only, and that may be
 // another's by now.
-func (d *download) setAttr(storage.Attr) error { return errReadOnly }
+func (d *download) setAttr(storage.Attr) error { return session.ErrDenied }
 
 func (d *download) close(ctx context.Context, cause error) error {
 	return d.r.Close(ctx, cause)

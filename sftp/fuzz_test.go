@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"io/fs"
 	"sync"
 	"testing"
 
 	"gateway/session"
 	"gateway/session/sessiontest"
+	"gateway/storage"
 	"gateway/transfer"
 )
 
@@ -119,4 +121,46 @@ func wellFormed(t *testing.T, out []byte) {
 			t.Errorf("answer of type %d", packet[0])
 		}
 	}
+}
+
+// FuzzAttributes: whatever comes as attributes, storage is asked for nothing that it
+// must refuse, and what is described can be read back.
+func FuzzAttributes(f *testing.F) {
+	f.Add(send(0, attrSize|attrUIDGID|attrPermissions|attrTimes, int64(1), 1, 1, 0o644, 1, 1)[5:])
+	f.Add(send(0, attrPermissions, 0o104755)[5:])
+	f.Add(send(0, attrSize, int64(-1))[5:])
+	f.Add(send(0, attrExtended, 1, "a", "b")[5:])
+	f.Add(send(0, attrExtended, -1)[5:])
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		p := parser{rest: sent}
+		a := p.attrs()
+		if p.bad {
+			return
+		}
+		attr, err := a.change()
+		if err != nil {
+			return
+		}
+		if attr.Size != nil && *attr.Size < 0 || attr.Perm != nil && *attr.Perm&^fs.ModePerm != 0 || (attr.Access == nil) != (attr.ModTime == nil) {
+			t.Fatalf("%x asks for %+v", sent, attr)
+		}
+		info := storage.Info{}
+		if attr.Size != nil {
+			info.Size = *attr.Size
+		}
+		if attr.Perm != nil {
+			info.Mode = *attr.Perm
+		}
+		if attr.ModTime != nil {
+			info.ModTime, info.Access = *attr.ModTime, *attr.Access
+		}
+		back := parser{rest: appendAttrs(nil, info)}
+		b := back.attrs()
+		if back.bad || len(back.rest) != 0 || b.size != uint64(info.Size) || b.perm&0o777 != uint32(info.Mode) {
+			t.Errorf("%+v is described as %+v", info, b)
+		}
+		if attr.ModTime != nil && (b.modified != a.modified || b.access != a.access) {
+			t.Errorf("times %d and %d come back as %d and %d", a.modified, a.access, b.modified, b.access)
+		}
+	})
 }

@@ -20,8 +20,12 @@ const (
 )
 
 // errHandle is a handle that was not given out, or is closed, or is of another
-// kind than the request.
-var errHandle = status{codeFailure, "No such handle"}
+// kind than the request; errNoHandle is the same of CLOSE and fsync, for which
+// OpenSSH has another code.
+var (
+	errHandle   = status{codeFailure, "No such handle"}
+	errNoHandle = status{codeNoSuchFile, "No such handle"}
+)
 
 // handle is a file or folder that is open.
 type handle interface {
@@ -124,7 +128,7 @@ func (f *files) opened(open func() (handle, error)) error {
 func (f *files) close(r *request) error {
 	number, h := f.handles.get(r.handle)
 	if h == nil {
-		return errHandle
+		return errNoHandle
 	}
 	var cause error
 	if f.over() {
@@ -159,9 +163,10 @@ func (f *files) closeAll(cause error) {
 	}
 }
 
-// errReadOnly and errWriteOnly are uses of a handle that it was not opened for.
+// errReadOnly and errWriteOnly are uses of a handle that it was not opened for, with
+// the code that OpenSSH has for EBADF.
 var (
-	errReadOnly  = fmt.Errorf("opened for reading: %w", session.ErrDenied)
-	errWriteOnly = fmt.Errorf("opened for writing: %w", session.ErrDenied)
+	errReadOnly  = status{codeNoSuchFile, "Opened for reading only"}
+	errWriteOnly = status{codeNoSuchFile, "Opened for writing only"}
 	errWrite     = errors.New("a write failed")
 )

@@ -49,6 +49,7 @@ type login struct {
 	before  ssh.ServerPreAuthConn
 	known   string // the last name whose key was known, not proven
 	strange strange
+	offers  offers
 	session *session.Session
 	final   error // a refusal after which nothing more is asked
 }
@@ -58,6 +59,32 @@ type strange struct {
 	user string // the last name claimed
 	key  string // the last key
 	keys int
+}
+
+// maxOffers is how many keys one login may bring by having offered them.
+const maxOffers = 4
+
+// offers are the keys that were offered for a name whose account does not have them.
+type offers struct {
+	user string
+	keys []session.Key
+}
+
+func (o *offers) add(user string, key session.Key) {
+	if o.user != user {
+		*o = offers{user: user}
+	}
+	if len(o.keys) < maxOffers {
+		o.keys = append(o.keys, key)
+	}
+}
+
+// of are those that were offered for user.
+func (o *offers) of(user string) []session.Key {
+	if o.user != user {
+		return nil
+	}
+	return o.keys
 }
 
 // transport is what the library makes of a connection on which somebody logged in.
@@ -96,7 +123,7 @@ func (l *login) run(ctx context.Context) (transport, error) {
 	if err != nil {
 		err = l.cause(err)
 		if s := l.strange; s.keys > 0 {
-			l.attempt.Unproven(context.WithoutCancel(ctx), s.user, session.MethodPublicKey,
+			l.attempt.Unproven(context.WithoutCancel(ctx), s.user, session.MethodPublicKey, session.UnknownKey,
 				fmt.Sprintf("none of %d keys is one of the account; the last was %s", s.keys, s.key))
 		}
 		return transport{}, err
@@ -224,6 +251,7 @@ func (l *login) publicKey(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissio
 	}
 	answer := l.attempt.Knows(l.ctx, user(m), wireKey(key))
 	if !answer.Known {
+		l.offers.add(user(m), wireKey(key))
 		l.strange = strange{user: user(m), key: ssh.FingerprintSHA256(key), keys: l.strange.keys + 1}
 		if answer.Why != "" {
 			l.strange.key += " (" + clip(answer.Why) + ")"
@@ -292,7 +320,7 @@ func (l *login) cause(err error) error {
 		return l.final
 	case l.before != nil && l.known != "" && forged(err):
 		l.strange = strange{}
-		l.attempt.Unproven(context.WithoutCancel(l.ctx), l.known, session.MethodPublicKey, errForged.Error())
+		l.attempt.Unproven(context.WithoutCancel(l.ctx), l.known, session.MethodPublicKey, session.WrongProof, errForged.Error())
 		return errForged
 	case errors.Is(l.ctx.Err(), context.DeadlineExceeded):
 		return session.ErrGrace

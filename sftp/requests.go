@@ -109,6 +109,8 @@ func (f *files) realpath(r *request) error {
 func (f *files) readlink(r *request) error {
 	target, err := f.view().Readlink(f.ctx, r.path)
 	switch {
+	case errors.Is(err, session.ErrUnsupported):
+		return errNoLink
 	case err != nil:
 		return err
 	case len(target) > transfer.MaxPath:
@@ -118,8 +120,12 @@ func (f *files) readlink(r *request) error {
 	return nil
 }
 
-// errLongTarget is a link whose target is longer than any path taken here.
-var errLongTarget = status{codeFailure, "Link too long"}
+// errLongTarget is a link whose target is longer than any path taken here, errNoLink
+// what is no link.
+var (
+	errLongTarget = status{codeFailure, "Link too long"}
+	errNoLink     = status{codeBadMessage, "Not a link"}
+)
 
 // symlink makes a link. The draft names the link first and OpenSSH the target,
 // and everybody follows OpenSSH but WinSCP, before a server that does not call

@@ -79,7 +79,7 @@ func FuzzSCP(f *testing.F) {
 	f.Add([]byte("\x01oh\nC0644 9223372036854775807 a\nabc"), false)
 	f.Add([]byte("D0755 0 d\nD0755 0 d\nE\nE\nE\n"), true)
 	k := newTalk(f)
-	if err := os.Mkdir(filepath.Join(k.fs.dir, "in"), 0o750); err != nil {
+	if err := os.Mkdir(filepath.Join(k.dir, "in"), 0o750); err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, sent []byte, recursive bool) {
@@ -88,7 +88,7 @@ func FuzzSCP(f *testing.F) {
 			args[0] += "r"
 		}
 		_, _ = k.scp(t, sent, args...)
-		entries, err := os.ReadDir(k.fs.dir)
+		entries, err := os.ReadDir(k.dir)
 		if err != nil || len(entries) != 1 {
 			t.Errorf("%d entries beside the target, %v", len(entries), err)
 		}
@@ -117,7 +117,7 @@ func TestSCPCutAtEveryByte(t *testing.T) {
 	for n := range len(sent) + 1 {
 		k := newTalk(t)
 		out, err := k.scp(t, sent[:n], "-t", ".")
-		_, seen := os.Stat(filepath.Join(k.fs.dir, "up"))
+		_, seen := os.Stat(filepath.Join(k.dir, "up"))
 		whole := n >= len(sent)-1
 		if (seen == nil) != whole || (err == nil) != (whole || n == 0) {
 			t.Errorf("after %d bytes: %v, %v, %q", n, seen, err, out)
@@ -156,7 +156,7 @@ func TestSCPProtocol(t *testing.T) {
 		k := newTalk(t)
 		k.put(t, "f", "content")
 		k.put(t, "a\x1bb", "")
-		if err := os.Mkdir(filepath.Join(k.fs.dir, "d"), 0o750); err != nil {
+		if err := os.Mkdir(filepath.Join(k.dir, "d"), 0o750); err != nil {
 			t.Fatal(err)
 		}
 		k.put(t, "d/in", "")

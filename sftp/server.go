@@ -67,6 +67,10 @@ type Config struct {
 	// such; any other error means that the keys are not good. Nil means that keys are
 	// not taken: the file is one like any other.
 	Enrol func(ctx context.Context, s *session.Session, file []byte) error
+	// EnrolOffered takes the keys that a client offered, and that its account does not
+	// have, before it logged in otherwise. It is called for sessions that may do so
+	// (session.MayEnrolOffered). Nil takes none.
+	EnrolOffered func(ctx context.Context, s *session.Session, keys []session.Key) error
 	// ServerVersion is the identification that clients are shown (RFC 4253, section
 	// 4.2). It must begin with "SSH-2.0-"; empty means "SSH-2.0-Gateway".
 	ServerVersion string
@@ -190,5 +194,7 @@ func (s *Server) handle(ctx context.Context, lc *listener.Conn, a *session.Attem
 	if err != nil || l.session == nil {
 		return err
 	}
-	return newConn(s, w, t, l.session).serve(ctx, lc.Draining())
+	c := newConn(s, w, t, l.session)
+	c.offered = l.offers.of(l.session.Identity().User)
+	return c.serve(ctx, lc.Draining())
 }

@@ -3,6 +3,7 @@ package sftp
 import (
 	"errors"
 	"io"
+	"syscall"
 
 	"gateway/session"
 )
@@ -38,6 +39,8 @@ func statusTable() []struct {
 		kind   error
 		answer status
 	}{
+		{syscall.EXDEV, status{codeFailure, "Not on the same file system"}},
+		{syscall.EINVAL, status{codeBadMessage, "Invalid argument"}},
 		{session.ErrNotExist, status{codeNoSuchFile, "No such file"}},
 		{session.ErrNotDirectory, status{codeNoSuchFile, "Not a directory"}},
 		{session.ErrDenied, status{codePermissionDenied, "Permission denied"}},

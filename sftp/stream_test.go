@@ -32,7 +32,7 @@ func TestAnswersAreGathered(t *testing.T) {
 	for i := range content {
 		content[i] = byte(i >> 7)
 	}
-	if err := os.WriteFile(filepath.Join(k.fs.dir, "f"), content, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(k.dir, "f"), content, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, length := range []int{30_000, 32 << 10, 64 << 10, maxData, 1 << 30} {

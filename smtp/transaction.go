@@ -23,6 +23,14 @@ type envelope struct {
 	utf8 bool
 }
 
+// recipients are the forward-paths as the queue takes them.
+func (e envelope) recipients() (list []queue.EnvelopeRecipient) {
+	for _, to := range e.to {
+		list = append(list, queue.EnvelopeRecipient{Address: to})
+	}
+	return list
+}
+
 // transaction is conn as go-smtp calls it. All calls come from one goroutine,
 // since go-smtp never sees BDAT.
 type transaction struct{ conn *conn }
@@ -135,7 +143,7 @@ func (c *conn) enqueue(ctx context.Context, op *session.Op, content io.Reader) (
 	}
 	identity := c.sess.Identity()
 	id, err = draft.Commit(ctx, queue.Envelope{
-		From: c.tx.from.String(), To: c.tx.to, SMTPUTF8: c.tx.utf8, MessageID: m.messageID,
+		From: c.tx.from.String(), To: c.tx.recipients(), SMTPUTF8: c.tx.utf8, MessageID: m.messageID,
 		User: identity.User, Route: identity.Route, Conn: c.attempt.Peer().Conn, Session: c.sess.ID(),
 		Header: m.signatures, Hold: m.hold != "",
 	})
@@ -162,10 +170,10 @@ func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader, id s
 	if err != nil {
 		return m, err
 	}
-	m.messageID = h.messageID()
 	if c.sess.Device() != nil {
 		h.ofDevice(c.device(), c.sess.Stage() == session.StageWarn, c.tx.utf8)
 	}
+	m.messageID = h.messageID()
 	if err := h.check(c.tx.utf8, func(address string) error { return c.sess.Sends(ctx, address) }); err != nil {
 		return m, err
 	}

@@ -51,7 +51,10 @@ type FS interface {
 	// Rename moves a file, link or folder. Without overwrite it fails with ErrExist if
 	// something is at to.
 	Rename(ctx context.Context, from, to string, overwrite bool) error
+	// SetAttr changes what name leads to; LsetAttr changes a link itself. Of a link
+	// only the times change, which a crash may undo; else it fails with ErrUnsupported.
 	SetAttr(ctx context.Context, name string, attr Attr) error
+	LsetAttr(ctx context.Context, name string, attr Attr) error
 	Readlink(ctx context.Context, name string) (string, error)
 	// Symlink makes a link at name whose target lies inside the tree.
 	Symlink(ctx context.Context, target, name string) error

@@ -57,7 +57,7 @@ func (f *Files) shown(ctx context.Context, name string, info storage.Info, err e
 	access := f.sess.Identity().Access
 	entry := access.Entry(name)
 	switch {
-	case entry&session.MayList != 0, access.At(name)&session.MayRead != 0:
+	case !hidden(access, name):
 		return err
 	case err != nil:
 		if ctx.Err() != nil {
@@ -71,6 +71,11 @@ func (f *Files) shown(ctx context.Context, name string, info storage.Info, err e
 	default:
 		return errHidden
 	}
+}
+
+// hidden reports whether the account may know nothing of a file at name.
+func hidden(access session.Access, name string) bool {
+	return access.Entry(name)&session.MayList == 0 && access.At(name)&session.MayRead == 0
 }
 
 // errLink is a link where it matters what is where.
@@ -124,6 +129,8 @@ func (w writing) restrict(access session.Access, name string, opts *storage.Crea
 	}
 	return func(err error) error {
 		switch {
+		case exclusive && errors.Is(err, session.ErrExist) && opts.Existing && hidden(access, name):
+			return errHidden // whoever makes nothing leaves no trace of having looked for a name
 		case exclusive && errors.Is(err, session.ErrExist):
 			return errNoOverwrite
 		case replacing && errors.Is(err, session.ErrNotExist):

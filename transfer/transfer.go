@@ -223,17 +223,26 @@ func (f *Files) Readlink(ctx context.Context, name string) (target string, err e
 	return target, err
 }
 
-// SetAttr changes attributes of name. Where the account may not overwrite, it may
-// not change the size.
+// SetAttr changes attributes of what name leads to. Where the account may not
+// overwrite, it may not change the size.
 func (f *Files) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
+	return f.setAttr(ctx, name, true, attr, f.fs.SetAttr)
+}
+
+// LsetAttr is SetAttr for name itself, a link if it is one.
+func (f *Files) LsetAttr(ctx context.Context, name string, attr storage.Attr) error {
+	return f.setAttr(ctx, name, false, attr, f.fs.LsetAttr)
+}
+
+func (f *Files) setAttr(ctx context.Context, name string, follows bool, attr storage.Attr, set func(context.Context, string, storage.Attr) error) error {
 	return f.on(ctx, session.SetAttr, name, func(clean, tree string) error {
-		if err := f.straight(ctx, tree, true); err != nil {
+		if err := f.straight(ctx, tree, follows); err != nil {
 			return err
 		}
 		if attr.Size != nil && f.sess.Identity().Access.Entry(clean)&session.MayOverwrite == 0 {
 			return errNoOverwrite
 		}
-		return f.fs.SetAttr(ctx, tree, attr)
+		return set(ctx, tree, attr)
 	})
 }
 

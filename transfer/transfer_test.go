@@ -84,6 +84,10 @@ func (f *tree) SetAttr(_ context.Context, name string, _ storage.Attr) error {
 	return f.note("SetAttr %s", name)
 }
 
+func (f *tree) LsetAttr(_ context.Context, name string, _ storage.Attr) error {
+	return f.note("LsetAttr %s", name)
+}
+
 func (f *tree) Readlink(_ context.Context, name string) (string, error) {
 	return "target", f.note("Readlink %s", name)
 }
@@ -159,6 +163,7 @@ var actions = []struct {
 	{"Link", func(ctx context.Context, f *transfer.Files) error { return f.Link(ctx, "/a", "/b") }, "Link a b", "link /a /b", true},
 	{"Symlink", func(ctx context.Context, f *transfer.Files) error { return f.Symlink(ctx, "../a", "/d/b") }, "Symlink ../a d/b", "link ../a /d/b", true},
 	{"SetAttr", func(ctx context.Context, f *transfer.Files) error { return f.SetAttr(ctx, "/a", storage.Attr{}) }, "SetAttr a", "setattr /a ", true},
+	{"LsetAttr", func(ctx context.Context, f *transfer.Files) error { return f.LsetAttr(ctx, "/a", storage.Attr{}) }, "LsetAttr a", "setattr /a ", true},
 }
 
 // Changes are recorded before and after, looks only when they fail.

@@ -41,7 +41,7 @@ type core struct {
 	limits   *limits.Limits
 	record   *audit.Log       // opened by whoever writes to it
 	recorder session.Recorder // to it; a running node counts what passes
-	queue    *queue.Queue
+	queue    *queue.Queue     // opened by who needs it
 	dkim     *dkim.Keys
 	nameKey  []byte // session.Config.NameKey
 
@@ -75,15 +75,10 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	if c.limits, err = limits.New(bounds); err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
-	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{Budget: limits.NewHashing(cfg.Hashing), Log: log}); err != nil {
+	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{
+		Budget: limits.NewHashing(cfg.Hashing), Sealer: store.NewSealer(filepath.Join(cfg.State, "keys", "secrets.key")), Log: log,
+	}); err != nil {
 		return nil, err
-	}
-	mail := cfg.Mail
-	mail.Dir, mail.MaildirDir = filepath.Join(cfg.State, "mail"), filepath.Dir(cfg.File)
-	mail.MaxRecipients = cfg.SMTP.MaxRecipients
-	mail.Hostname, mail.Recorder, mail.Log = cfg.Hostname, lateRecorder{c}, log
-	if c.queue, err = queue.Open(ctx, c.db, mail); err != nil {
-		return nil, fmt.Errorf("open the mail queue: %w", err)
 	}
 	if c.dkim, err = dkim.Open(filepath.Join(cfg.State, "keys", "dkim")); err != nil {
 		return nil, err
@@ -91,8 +86,8 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	return c, nil
 }
 
-// lateRecorder records to the core's record, which is opened after the queue:
-// opening it leaves a record itself, which a command that only looks must not.
+// lateRecorder records to the core's record, which is opened when there is something
+// to record: opening it leaves a record itself, which a command that only looks must not.
 type lateRecorder struct{ core *core }
 
 func (r lateRecorder) Commit(ctx context.Context, e session.Event) error {
@@ -147,7 +142,7 @@ func (c *core) openKeys(ctx context.Context) (*certs.Source, *certs.HostKeys, er
 // service is the core as commands see it; running is nil without a gateway.
 func (c *core) service(n *node) *admin.Service {
 	s := &admin.Service{
-		Accounts: c.accounts, Limits: c.limits, Queue: c.queue, Recorder: lateRecorder{c},
+		Accounts: c.accounts, Limits: c.limits, OpenQueue: c.openQueue, Recorder: lateRecorder{c},
 		Rules: c.rules(), NameKey: c.nameKey, CohortKey: c.cohortKey, OpenKeys: c.openKeys, DKIM: c.dkim,
 	}
 	if n != nil {
@@ -158,6 +153,9 @@ func (c *core) service(n *node) *admin.Service {
 
 func (c *core) close() error {
 	var errs []error
+	if c.queue != nil {
+		errs = append(errs, c.queue.Close())
+	}
 	if c.record != nil {
 		errs = append(errs, c.record.Close())
 	}

@@ -112,7 +112,7 @@ func (n *node) frontend(l config.Listener) (frontend, error) {
 		cfg.Gate, cfg.Name, cfg.Files, cfg.Log = n.gate, l.Name, n.files(l), n.log
 		cfg.HostKeys, cfg.NextHostKeys = keys.Serving, keys.Next
 		cfg.Proxies, cfg.Profile = l.Proxies, l.SSHProfile
-		cfg.Enrol = n.service(n).Enrol
+		cfg.Enrol, cfg.EnrolOffered = n.service(n).Enrol, n.service(n).EnrolOffered
 		return sftp.New(cfg), nil
 	case config.Metrics:
 		return n.metrics.Server(n.log), nil

@@ -56,7 +56,7 @@ func (c *cli) groupSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set NAME", Short: "Say what the members of a group may do with files",
 		Long: `Say what the members of a group may do with files, from their next login on.
-Permissions of an account of its own take the place of those of its groups; an
+Sessions end if they lose a permission by it. Permissions of an account of its own take the place of those of its groups; an
 account in several groups may do what any of them allows. The quota is for all
 members together, beside those of their own.`,
 		Example: `  gateway group set partners --permit /=list,read --permit /in=drop

@@ -71,6 +71,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 	for _, step := range []func() error{
 		func() (err error) { n.certs, n.hostKeys, err = n.openKeys(ctx); return err },
 		func() error { return n.openGate(ctx) },
+		func() error { _, err := n.openQueue(ctx); return err },
 		n.listen,
 	} {
 		if err := step(); err != nil {
@@ -247,6 +248,9 @@ func (n *node) Use(ctx context.Context, p *policies.Policy) error {
 		return fmt.Errorf("record the policy: %w", err)
 	}
 	n.gate.SetPolicy(p)
+	if ended := n.gate.Redecide(ctx); ended > 0 {
+		n.log.Info("sessions ended that the rules in force do not allow", "sessions", ended)
+	}
 	return nil
 }
 

@@ -74,7 +74,7 @@ func (c *cli) userSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set NAME", Short: "Change an account's groups, mail route, or what it may do with files",
 		Long: `Change an account's groups, mail route, or what it may do with files. It holds
-from the account's next login on; 'gateway sessions kill' ends one that goes on.`,
+from the account's next login on. Sessions end if they lose a permission by it.`,
 		Example: `  gateway user set alice --group users --group mail
   gateway user set alice --route smtp://mail.example.com
   gateway user set alice --permit /=list,read --permit /in=drop
@@ -268,7 +268,7 @@ all others are refused by name.`,
 	list := &cobra.Command{
 		Use: "list NAME", Short: "List an account's keys",
 		Long: `List an account's keys. One that is pending was brought by the account itself (see
-docs/policy.md, enrol-keys), and has not logged in yet.`,
+docs/policy.md, enrol-keys and enrol-offered), and has not logged in yet.`,
 		Example: "  gateway user key list alice", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			user, err := ask[admin.User](cmd.Context(), c, "user.show", admin.Name{Name: args[0]})

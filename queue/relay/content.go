@@ -2,6 +2,9 @@ package relay
 
 import (
 	"bufio"
+	"bytes"
+	"errors"
+	"io"
 	"unicode/utf8"
 )
 
@@ -15,94 +18,145 @@ const maxTextLine = 998
 // sent none. Dots at the beginning of a line are doubled (RFC 5321, section
 // 4.5.2).
 //
-// With fold, a line of more than 998 bytes continues on the next one behind a
-// space, as servers have long done to it: the other choice is a bounce. It
-// looks for a place between two characters of UTF-8.
+// With fold, a line of more than 998 bytes continues on the next one, as servers
+// have long done to it: the other choice is a bounce. In the header it is broken
+// before a space, which changes nothing (RFC 5322, section 2.2.3); where there is
+// none, and in the body, a space is put in, between two characters of UTF-8.
 type contentWriter struct {
-	w      *bufio.Writer
+	w      *bufio.Writer // its errors are sticky: Flush returns them
 	fold   bool
 	length int  // of the line so far, in bytes
-	cr     bool // a CR was read and not written
+	body   bool // the header is over
 }
 
-func newContentWriter(w *bufio.Writer, fold bool) *contentWriter {
-	return &contentWriter{w: w, fold: fold}
+// copy sends all of r and the final dot, by way of buf. What cannot be read is a
+// fault.
+func (c *contentWriter) copy(r io.Reader, buf []byte) error {
+	held := 0 // bytes of buf that are a piece of a line
+	for {
+		n, err := r.Read(buf[held:])
+		held += n
+		used := c.lines(buf[:held], errors.Is(err, io.EOF))
+		held = copy(buf, buf[used:held])
+		switch {
+		case errors.Is(err, io.EOF):
+			_, err = c.w.WriteString(".\r\n")
+			return err
+		case err != nil:
+			return deferred("4.3.0", "the content cannot be read: %s", err)
+		}
+		if _, err := c.w.Write(nil); err != nil {
+			return err
+		}
+	}
 }
 
-// Write takes more of the content. Errors of the writer below are sticky, so
-// only the last one of each run is looked at.
-func (c *contentWriter) Write(p []byte) (int, error) {
-	n := len(p)
+// lines writes the whole lines of p, and returns how much of p that was. At the
+// end, and if p is longer than lines are, the rest is written as well.
+func (c *contentWriter) lines(p []byte, end bool) int {
+	whole := bytes.LastIndexByte(p, '\n') + 1
+	switch {
+	case end:
+		whole = len(p)
+	case whole == 0 && len(p) > contentBuffer/2:
+		whole = len(p)
+		if p[whole-1] == '\r' { // a LF may follow
+			whole--
+		}
+	}
+	clean := 0 // where lines begin that can leave as they are
+	for at := 0; at < whole; {
+		next := at + bytes.IndexByte(p[at:whole], '\n') + 1
+		if next == at {
+			next = whole
+		}
+		if line := p[at:next]; !c.ready(line) {
+			_, _ = c.w.Write(p[clean:at])
+			c.rewrite(line)
+			clean = next
+		}
+		at = next
+	}
+	_, _ = c.w.Write(p[clean:whole])
+	if end && c.length > 0 {
+		c.endLine()
+	}
+	return whole
+}
+
+// ready reports whether a line can leave as it is.
+func (c *contentWriter) ready(line []byte) bool {
+	end := len(line) - 2
+	if end < 0 || c.length > 0 || line[0] == '.' || bytes.IndexByte(line, '\r') != end || c.fold && end > maxTextLine || line[end+1] != '\n' {
+		return false
+	}
+	c.body = c.body || end == 0
+	return true
+}
+
+// rewrite writes a line, or the beginning of one that is longer than the buffer.
+func (c *contentWriter) rewrite(line []byte) {
+	for len(line) > 0 {
+		n := bytes.IndexAny(line, "\r\n")
+		if n < 0 {
+			c.text(line)
+			return
+		}
+		c.text(line[:n])
+		c.body = c.body || c.length == 0
+		c.endLine()
+		if line[n] == '\r' && n+1 < len(line) && line[n+1] == '\n' {
+			n++
+		}
+		line = line[n+1:]
+	}
+}
+
+// text writes what is within one line.
+func (c *contentWriter) text(p []byte) {
 	for len(p) > 0 {
-		if c.cr {
-			c.cr = false
-			c.endLine()
-			if p[0] == '\n' {
-				p = p[1:]
-				continue
-			}
+		if c.length == 0 && p[0] == '.' {
+			_ = c.w.WriteByte('.')
 		}
-		switch p[0] {
-		case '\r':
-			c.cr = true
-			p = p[1:]
-		case '\n':
-			c.endLine()
-			p = p[1:]
-		default:
-			p = p[c.run(p):]
+		if !c.fold || c.length+len(p) <= maxTextLine {
+			_, _ = c.w.Write(p)
+			c.length += len(p)
+			return
 		}
-	}
-	_, err := c.w.Write(nil)
-	return n, err
-}
-
-// run writes bytes of one line, at least one, and returns how many.
-func (c *contentWriter) run(p []byte) int {
-	n := 0
-	for n < len(p) && p[n] != '\r' && p[n] != '\n' {
-		n++
-	}
-	if c.length == 0 && p[0] == '.' {
-		_ = c.w.WriteByte('.')
-	}
-	if c.fold && c.length+n > maxTextLine {
-		n = c.breakAt(p[:n])
-		if n == 0 {
-			c.endLine()
+		n, space := c.breakAt(p)
+		_, _ = c.w.Write(p[:n])
+		c.endLine()
+		if p = p[n:]; !space {
 			_ = c.w.WriteByte(' ')
 			c.length = 1
-			return 0
 		}
 	}
-	_, _ = c.w.Write(p[:n])
-	c.length += n
-	return n
 }
 
-// breakAt is how much of p still fits on the line.
-func (c *contentWriter) breakAt(p []byte) int {
-	n := max(maxTextLine-c.length, 0)
-	for back := 0; back < utf8.UTFMax && n > 0; back++ {
-		if utf8.RuneStart(p[n]) {
-			return n
+// breakAt is how much of p, which is too long, stays on the line, and whether the
+// rest begins with a space.
+func (c *contentWriter) breakAt(p []byte) (n int, space bool) {
+	n = max(maxTextLine-c.length, 0)
+	if !c.body {
+		// Neither side of the break may be blank: it would look like the end of the
+		// header.
+		before := p[:n]
+		if i := bytes.LastIndexAny(before[:blankEnd(before)], " \t"); i > 0 && len(bytes.TrimLeft(before[:i], " \t")) > 0 {
+			return i, true
 		}
-		n--
 	}
-	return n // not UTF-8 at all, or nothing fits
+	for at := n; at > 0 && at > n-utf8.UTFMax; at-- {
+		if utf8.RuneStart(p[at]) {
+			return at, false
+		}
+	}
+	return n, false // not UTF-8 at all, or nothing fits
 }
+
+// blankEnd is the length of p without blanks at its end.
+func blankEnd(p []byte) int { return len(bytes.TrimRight(p, " \t")) }
 
 func (c *contentWriter) endLine() {
 	_, _ = c.w.WriteString("\r\n")
 	c.length = 0
-}
-
-// finish ends the last line and writes the final dot.
-func (c *contentWriter) finish() error {
-	if c.cr || c.length > 0 {
-		c.cr = false
-		c.endLine()
-	}
-	_, err := c.w.WriteString(".\r\n")
-	return err
 }

@@ -13,15 +13,12 @@ func encode(tb testing.TB, content string, fold, byByte bool) string {
 	tb.Helper()
 	var out bytes.Buffer
 	bw := bufio.NewWriter(&out)
-	w := newContentWriter(bw, fold)
+	w := contentWriter{w: bw, fold: fold}
 	var r io.Reader = strings.NewReader(content)
 	if byByte {
 		r = iotest.OneByteReader(r)
 	}
-	if _, err := io.Copy(w, r); err != nil {
-		tb.Fatal(err)
-	}
-	if err := w.finish(); err != nil {
+	if err := w.copy(r, make([]byte, contentBuffer)); err != nil {
 		tb.Fatal(err)
 	}
 	if err := bw.Flush(); err != nil {
@@ -67,6 +64,75 @@ func TestContent(t *testing.T) {
 	}
 }
 
+// All that CR, LF and NUL can be around a dot, three before it and three behind:
+// what leaves has one final dot, CRLF only, and the bytes of each line are those
+// that were there.
+func TestSmuggling(t *testing.T) {
+	t.Parallel()
+	pieces := []string{""}
+	for first := 0; len(pieces[len(pieces)-1]) < 3; first++ {
+		for _, c := range "\r\n\x00" {
+			pieces = append(pieces, pieces[first]+string(c))
+		}
+	}
+	for _, before := range pieces {
+		for _, behind := range pieces {
+			content := "a" + before + "." + behind + "MAIL FROM:<evil@x.test>"
+			for _, fold := range []bool{true, false} {
+				out := encode(t, content, fold, false)
+				if again := encode(t, content, fold, true); again != out {
+					t.Fatalf("%q: got %q by bytes, %q at once", content, again, out)
+				}
+				checkWire(t, content, out)
+			}
+		}
+	}
+}
+
+// checkWire reads what was sent as a server does.
+func checkWire(t *testing.T, content, out string) {
+	t.Helper()
+	lines := strings.Split(out, "\r\n")
+	if strings.ContainsAny(strings.Join(lines, ""), "\r\n") {
+		t.Fatalf("%q became %q: a bare CR or LF", content, out)
+	}
+	if n := len(lines); n < 2 || lines[n-1] != "" || lines[n-2] != "." {
+		t.Fatalf("%q became %q: no final dot", content, out)
+	}
+	lines = lines[:len(lines)-2]
+	for i, line := range lines {
+		if line == "." {
+			t.Fatalf("%q became %q: a final dot within", content, out)
+		}
+		lines[i] = strings.TrimPrefix(line, ".")
+	}
+	want := strings.Split(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(content), "\n")
+	if want[len(want)-1] == "" {
+		want = want[:len(want)-1]
+	}
+	if strings.Join(lines, "\n") != strings.Join(want, "\n") {
+		t.Fatalf("%q became %q", content, out)
+	}
+}
+
+// Header lines that are too long are broken before a space, which a reader joins
+// again to what was there; never so that a line is blank.
+func TestFolding(t *testing.T) {
+	t.Parallel()
+	word := strings.Repeat("x", 990)
+	for name, c := range map[string]struct{ in, want string }{
+		"at a space":             {"To: " + word + " yyyy zz\r\n", "To: " + word + "\r\n yyyy zz\r\n"},
+		"at a tab":               {"To: " + word + "\tyyyyyy\r\n", "To: " + word + "\r\n\tyyyyyy\r\n"},
+		"no space":               {"T:" + word + "yyyyyyz\r\n", "T:" + word + "yyyyyy\r\n z\r\n"},
+		"the only space first":   {" " + word + "yyyyyyyz\r\n", " " + word + "yyyyyyy\r\n z\r\n"},
+		"the body has no fields": {"\r\n" + word + " yyyyyyyz\r\n", "\r\n" + word + " yyyyyyy\r\n z\r\n"},
+	} {
+		if got := encode(t, c.in, true, false); got != c.want+".\r\n" {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+	}
+}
+
 // Whatever the content: one final dot, CRLF only, no line too long, and what a
 // server reads is what was sent.
 func FuzzContent(f *testing.F) {
@@ -86,6 +152,9 @@ func FuzzContent(f *testing.F) {
 			if len(strings.TrimPrefix(line, ".")) > maxTextLine {
 				t.Fatalf("line of %d bytes", len(line))
 			}
+		}
+		if again := encode(t, content, true, true); again != out {
+			t.Fatalf("got %q by bytes, %q at once", again, out)
 		}
 		unfolded := encode(t, content, false, true)
 		if again := encode(t, content, false, false); again != unfolded {
@@ -112,7 +181,7 @@ func FuzzReply(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		r, err := readReply(bufio.NewReaderSize(strings.NewReader(text), maxReplyLine+1))
+		r, err := readReply(bufio.NewReaderSize(strings.NewReader(text), readBuffer), nil)
 		if err != nil {
 			return
 		}

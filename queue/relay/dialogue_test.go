@@ -29,6 +29,16 @@ type dialogue struct {
 	want     []string
 	wantTLS  string
 	trusted  bool
+	tls      TLSPolicy
+	wantDSN  bool
+}
+
+func to(addresses ...string) []Recipient {
+	list := make([]Recipient, len(addresses))
+	for i, a := range addresses {
+		list[i].Address = a
+	}
+	return list
 }
 
 func readDialogue(t *testing.T, name string) dialogue {
@@ -37,7 +47,7 @@ func readDialogue(t *testing.T, name string) dialogue {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := dialogue{message: Message{From: "a@x.test", To: []string{"b@y.test"}}}
+	d := dialogue{message: Message{From: "a@x.test", To: to("b@y.test")}}
 	body := "Subject: hi\r\n\r\nHello.\r\n"
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\n")
@@ -46,12 +56,14 @@ func readDialogue(t *testing.T, name string) dialogue {
 		case line == "" || line[0] == '#':
 		case strings.HasPrefix(line, "= tls: "):
 			d.wantTLS = strings.TrimPrefix(line, "= tls: ")
+		case line == "= dsn: yes":
+			d.wantDSN = true
 		case strings.HasPrefix(line, "= "):
 			d.want = append(d.want, line[2:])
 		case !strings.HasPrefix(line, "! "):
 			d.steps = append(d.steps, line)
 		case key == "to":
-			d.message.To = strings.Fields(value)
+			d.message.To = to(strings.Fields(value)...)
 		case key == "from":
 			d.message.From = strings.Trim(value, "<>")
 		case key == "body":
@@ -64,6 +76,16 @@ func readDialogue(t *testing.T, name string) dialogue {
 			d.endpoint.ImplicitTLS = true
 		case key == "trusted":
 			d.trusted = true
+		case key == "required":
+			d.tls = Required
+		case key == "require tls":
+			d.message.RequireTLS = true
+		case key == "envelope":
+			d.message.Ret, d.message.EnvID, _ = strings.Cut(value, " ")
+		case key == "notify":
+			for i := range d.message.To {
+				d.message.To[i].Notify, d.message.To[i].ORcpt, _ = strings.Cut(value, " ")
+			}
 		case key == "8bit":
 			d.message.EightBit = true
 		case key == "utf8":
@@ -169,7 +191,10 @@ func TestDialogues(t *testing.T) {
 			if d.trusted {
 				c.TLS = &tls.Config{RootCAs: pool}
 			}
-			got := c.Deliver(t.Context(), e, d.message)
+			got := c.Deliver(t.Context(), Target{Endpoint: e, TLS: d.tls}, d.message)
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
 			if err := <-played; err != nil && !strings.Contains(err.Error(), "bad certificate") {
 				t.Errorf("server: %v", err)
 			}
@@ -190,6 +215,9 @@ func compare(t *testing.T, got Result, d dialogue) {
 	for i, s := range got.Statuses {
 		outcome, rest, _ := strings.Cut(d.want[i], " ")
 		enhanced, text, _ := strings.Cut(rest, " ")
+		if s.DSN != d.wantDSN {
+			t.Errorf("recipient %d: got DSN %t, want %t", i, s.DSN, d.wantDSN)
+		}
 		if names[s.Outcome] != outcome || s.Enhanced != enhanced || !strings.Contains(s.Text, text) {
 			t.Errorf("recipient %d: got %s %s %q, want %s", i, names[s.Outcome], s.Enhanced, s.Text, d.want[i])
 		}
@@ -210,8 +238,8 @@ func TestDropAtEachStep(t *testing.T) {
 			ln := listen(t)
 			played := make(chan error, 1)
 			go func() { played <- script(ln, nil, steps[:n]) }()
-			m := Message{From: "a@x.test", To: []string{"b@y.test", "c@y.test"}, Size: 3, Body: strings.NewReader("x\r\n")}
-			got := (&Client{Hostname: "gw.example.com"}).Deliver(t.Context(), Endpoint{Network: "tcp", Address: ln.Addr().String()}, m)
+			m := Message{From: "a@x.test", To: to("b@y.test", "c@y.test"), Size: 3, Body: strings.NewReader("x\r\n")}
+			got := (&Client{Hostname: "gw.example.com"}).Deliver(t.Context(), Target{Endpoint: Endpoint{Network: "tcp", Address: ln.Addr().String()}}, m)
 			if err := <-played; err != nil {
 				t.Errorf("server: %v", err)
 			}
@@ -254,8 +282,8 @@ func TestEndlessReplies(t *testing.T) {
 					}
 				}
 			}()
-			got := (&Client{Hostname: "gw"}).Deliver(t.Context(), Endpoint{Network: "tcp", Address: ln.Addr().String()},
-				Message{To: []string{"b@y.test"}, Body: strings.NewReader("")})
+			got := (&Client{Hostname: "gw"}).Deliver(t.Context(), Target{Endpoint: Endpoint{Network: "tcp", Address: ln.Addr().String()}},
+				Message{To: to("b@y.test"), Body: strings.NewReader("")})
 			if s := got.Statuses[0]; s.Outcome != Deferred || s.Enhanced != "4.5.0" {
 				t.Errorf("got %+v", s)
 			}
@@ -286,7 +314,7 @@ func TestTimeouts(t *testing.T) {
 				ended <- err
 			}()
 			c := &Client{Hostname: "gw", Timeouts: timeouts}
-			got := c.Deliver(ctx, Endpoint{Network: "tcp", Address: ln.Addr().String()}, Message{To: []string{"b@y.test"}, Body: strings.NewReader("")})
+			got := c.Deliver(ctx, Target{Endpoint: Endpoint{Network: "tcp", Address: ln.Addr().String()}}, Message{To: to("b@y.test"), Body: strings.NewReader("")})
 			if s := got.Statuses[0]; s.Outcome != Deferred || s.Code != 0 || s.Text == "" {
 				t.Errorf("got %+v", s)
 			}
@@ -300,8 +328,8 @@ func TestTimeouts(t *testing.T) {
 func TestUnsafeAddressNeverLeaves(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{"b@y.test>\r\nDATA", "b\x00@y", "x> ORCPT=y", "<b@y"} {
-		m := Message{To: []string{bad}, Body: strings.NewReader("")}
-		got := (&Client{}).Deliver(t.Context(), Endpoint{Network: "tcp", Address: "127.0.0.1:1"}, m)
+		m := Message{To: to(bad), Body: strings.NewReader("")}
+		got := (&Client{}).Deliver(t.Context(), Target{Endpoint: Endpoint{Network: "tcp", Address: "127.0.0.1:1"}}, m)
 		if s := got.Statuses[0]; s.Outcome != Failed || s.Enhanced != "5.1.3" {
 			t.Errorf("%q: got %+v", bad, s)
 		}
@@ -313,7 +341,7 @@ func TestConnectionRefused(t *testing.T) {
 	ln := listen(t)
 	address := ln.Addr().String()
 	_ = ln.Close()
-	got := (&Client{}).Deliver(t.Context(), Endpoint{Network: "tcp", Address: address}, Message{To: []string{"b@y"}, Body: strings.NewReader("")})
+	got := (&Client{}).Deliver(t.Context(), Target{Endpoint: Endpoint{Network: "tcp", Address: address}}, Message{To: to("b@y"), Body: strings.NewReader("")})
 	if s := got.Statuses[0]; s.Outcome != Deferred || s.Enhanced != "4.4.1" || got.RemoteHost != address {
 		t.Errorf("got %+v", got)
 	}

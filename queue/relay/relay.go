@@ -1,27 +1,33 @@
-// Package relay hands one message to one host by SMTP (RFC 5321) or LMTP (RFC
+// Package relay hands messages to other hosts by SMTP (RFC 5321) or LMTP (RFC
 // 2033), and says for each recipient how that went.
 //
-// It uses STARTTLS (RFC 3207), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
-// (RFC 6531), PIPELINING (RFC 2920) and enhanced status codes (RFC 2034) where
-// the peer has them. It keeps nothing: when to try again and whom to tell is
-// package queue's.
+// It finds the hosts of a domain by MX, keeps connections for the next message,
+// and uses STARTTLS (RFC 3207), SIZE (RFC 1870), 8BITMIME (RFC 6152), SMTPUTF8
+// (RFC 6531), PIPELINING (RFC 2920), DSN (RFC 3461), REQUIRETLS (RFC 8689), AUTH
+// (RFC 4954) and enhanced status codes (RFC 2034) where the peer has them. What
+// a domain demands of TLS it learns from DANE (RFC 7672) and MTA-STS (RFC 8461).
+// When to try again and whom to tell is package queue's.
 //
 // A refusal counts as final only where it is about this message: a 5yz reply to
-// MAIL, RCPT or DATA. A host that greets with 554, wants a login (530), breaks
-// the protocol or goes away is a fault that somebody may repair, and is tried
-// again. If the connection is lost after the final dot and before its reply,
-// nobody knows who has the message; it is sent again, so that it may arrive twice
-// and is never lost (RFC 1047).
+// MAIL, RCPT or DATA, or what DNS says plainly of the recipient's domain. A host
+// that greets with 554, wants a login (530), refuses ours, breaks the protocol or
+// goes away is a fault that somebody may repair, and is tried again. If the
+// connection is lost after the final dot and before its reply, nobody knows who
+// has the message; it is sent again, so that it may arrive twice and is never
+// lost (RFC 1047).
 package relay
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
+
+	"gateway/queue/relay/dns"
+	"gateway/queue/relay/mtasts"
 )
 
 // MaxRecipients is how many recipients one Deliver may have: as many as every
@@ -31,9 +37,9 @@ const MaxRecipients = 100
 // Timeouts bound each step, with the names and values of RFC 5321, section
 // 4.5.3.2. A zero field stands for its default.
 type Timeouts struct {
-	Connect  time.Duration // connection and TLS handshake; 30s
+	Connect  time.Duration // connection, and TLS handshake; 30s
 	Greeting time.Duration // 5m
-	Command  time.Duration // EHLO, STARTTLS, MAIL and RCPT; 5m
+	Command  time.Duration // EHLO, STARTTLS, AUTH, MAIL and RCPT; 5m
 	DataInit time.Duration // the 354; 2m
 	Block    time.Duration // each write of the content; 3m
 	DataDone time.Duration // the reply to the final dot; 10m
@@ -54,19 +60,102 @@ func (t Timeouts) withDefaults() Timeouts {
 	return t
 }
 
-// quitTimeout bounds the farewell, on which nothing depends.
-const quitTimeout = 2 * time.Second
+// Resolver looks up DNS records, as dns.Resolver does: dns.ErrNotExist for a name
+// that does not exist, an empty answer for one without records, and any other
+// error for now.
+type Resolver interface {
+	MX(ctx context.Context, domain string) (dns.Answer[dns.MX], error)
+	Addresses(ctx context.Context, host string) (dns.Answer[netip.Addr], error)
+	TLSA(ctx context.Context, name string) (dns.Answer[dns.TLSA], error)
+}
+
+// Policies finds the MTA-STS policy of a domain, as mtasts.Cache does.
+type Policies interface {
+	Lookup(ctx context.Context, domain string) (mtasts.Policy, error)
+}
 
 // Client delivers under one name. Its fields are set before the first Deliver;
-// Deliver may be called from any goroutine.
+// its methods may be called from any goroutine. It must not be copied once it is
+// in use.
 type Client struct {
 	// Hostname is the name given with EHLO and LHLO.
 	Hostname string
+	// OwnNames are other names of ours among the MX of domains. Mail is never given
+	// to ourselves, nor to hosts that are less preferred than we are.
+	OwnNames []string
 	// TLS is the base for connections with TLS: roots and versions. Nil means the
 	// roots of the system and TLS 1.2 or later.
 	TLS *tls.Config
 	// Timeouts of the steps.
 	Timeouts Timeouts
+
+	// Resolver is needed for targets with a Domain.
+	Resolver Resolver
+	// Policies may be nil for no MTA-STS.
+	Policies Policies
+	// Results counts how TLS went with domains; may be nil.
+	Results *TLSResults
+	// SpecialNetworks are loopback, link-local and other addresses of special use
+	// to which the records of a domain may lead. Others of their kind are never
+	// connected to: a stranger's DNS must not reach what listens on this host only.
+	SpecialNetworks []netip.Prefix
+	// MXPort is the port of the hosts found by MX; 0 means 25.
+	MXPort uint16
+
+	// IdleTimeout is how long a connection is kept for the next message; 0 means
+	// 5s. Negative: connections are not kept.
+	IdleTimeout time.Duration
+	// MaxIdle bounds the connections that are kept; 0 means 64.
+	MaxIdle int
+	// MaxMessages bounds the messages of one connection; 0 means 100.
+	MaxMessages int
+
+	idle pool
+}
+
+const (
+	defaultMXPort      = 25
+	defaultIdleTimeout = 5 * time.Second
+	defaultMaxIdle     = 64
+	defaultMaxMessages = 100
+	// maxConnectionAge is when a connection gets no further message: certificates
+	// and policies are looked at when it is made.
+	maxConnectionAge = 5 * time.Minute
+)
+
+// Close ends the connections that are kept and waits until they are closed. A
+// Deliver under way goes on, and leaves no connection behind.
+func (c *Client) Close() error {
+	c.idle.close()
+	return nil
+}
+
+// TLSPolicy is what a channel must be, whatever the peer offers.
+type TLSPolicy uint8
+
+const (
+	// Opportunistic TLS takes what there is: STARTTLS wherever it is offered, with
+	// any certificate, and clear text where it is not. Somebody who could forge a
+	// certificate could as well hide the offer. A handshake that fails is tried
+	// again later and never replaced by clear text. DANE and MTA-STS demand more
+	// for the domains that have them.
+	Opportunistic TLSPolicy = iota
+	// Required TLS has a certificate that is valid for the name of the host (or by
+	// DANE).
+	Required
+)
+
+// Target says where to deliver. Targets are comparable; those that are equal
+// share connections.
+type Target struct {
+	// Domain is that of the recipients; its hosts are looked up by MX. It may be an
+	// address literal, or have characters beyond ASCII. Empty: Endpoint is the host.
+	Domain   string
+	Endpoint Endpoint
+	TLS      TLSPolicy
+	// Auth is how to log in; zero means not at all. It is used over TLS with a
+	// verified certificate only, so that it implies Required.
+	Auth Auth
 }
 
 // Endpoint is a host to deliver to.
@@ -76,15 +165,23 @@ type Endpoint struct {
 	ServerName string // for its certificate
 	LMTP       bool
 	// ImplicitTLS begins with the TLS handshake and demands a valid certificate.
-	// Otherwise STARTTLS is used if offered, with whatever certificate.
 	ImplicitTLS bool
+}
+
+// Recipient is one forward-path.
+type Recipient struct {
+	Address string // in wire form, without brackets
+	// Notify and ORcpt are the parameters of RFC 3461, sections 4.1 and 4.2, in wire
+	// form; "" for none. They are for peers with DSN.
+	Notify string
+	ORcpt  string
 }
 
 // Message is what is delivered. Body is read once.
 type Message struct {
-	From string   // reverse-path in wire form, without brackets; "" is the null one
-	To   []string // forward-paths likewise, 1 to MaxRecipients
-	Size int64    // bytes of Body, for SIZE
+	From string      // reverse-path in wire form, without brackets; "" is the null one
+	To   []Recipient // 1 to MaxRecipients
+	Size int64       // bytes of Body, for SIZE
 	Body io.Reader
 	// EightBit says that Body has bytes beyond ASCII. A peer without 8BITMIME gets
 	// them as they are: to encode them anew would break signatures, and no peer in
@@ -93,6 +190,13 @@ type Message struct {
 	// SMTPUTF8 says that an address or the header is not ASCII. A peer without the
 	// extension cannot have the message: that is final.
 	SMTPUTF8 bool
+	// RequireTLS says that the sender wants the message to travel by verified TLS
+	// all the way, or not at all (RFC 8689).
+	RequireTLS bool
+	// Ret and EnvID are the parameters of RFC 3461, sections 4.3 and 4.4, in wire
+	// form; "" for none. They are for peers with DSN.
+	Ret   string
+	EnvID string
 }
 
 // Outcome of a delivery to one recipient.
@@ -115,6 +219,10 @@ type Status struct {
 	Enhanced string
 	// Text is the reply's text, or what went wrong here; printable, on one line.
 	Text string
+	// DSN says of a Delivered recipient that the peer has taken over to notify of
+	// what happens further (RFC 3461, section 5.2.2). If it has not, and success is
+	// to be notified, it is for us to say that the message was relayed.
+	DSN bool
 }
 
 // String is the status as an SMTP reply on one line.
@@ -127,69 +235,89 @@ func (s Status) String() string {
 
 // Result of one Deliver.
 type Result struct {
-	// RemoteHost is the address that was connected to, or that should have been.
+	// RemoteHost is the address that was connected to last, or that should have
+	// been.
 	RemoteHost string
-	// TLS is "TLS 1.3 verified", or "unverified"; "" in clear.
+	// RemoteName is the name by which that host was found: the MX, or the name in
+	// the endpoint.
+	RemoteName string
+	// TLS is "TLS 1.3 verified", "TLS 1.3 verified by DANE" or "TLS 1.3 unverified";
+	// "" in clear.
 	TLS string
+	// Down says that no host of the target took part in a transaction: other mail
+	// for it would meet the same now.
+	Down bool
 	// Statuses has one entry for each of Message.To.
 	Statuses []Status
 }
 
-// Deliver sends m to e in one connection. It always answers for each recipient.
-// When ctx is done the connection is cut, and who was not answered for by then is
-// Deferred.
-func (c *Client) Deliver(ctx context.Context, e Endpoint, m Message) Result {
-	t := &transaction{
-		client: c, endpoint: e, message: m, timeouts: c.Timeouts.withDefaults(),
-		result: Result{RemoteHost: e.Address, Statuses: make([]Status, len(m.To))},
-		open:   make(map[int]bool, len(m.To)),
+// Deliver sends m to t. It always answers for each recipient. When ctx is done
+// the connection is cut, and who was not answered for by then is Deferred.
+func (c *Client) Deliver(ctx context.Context, t Target, m Message) Result {
+	d := &delivery{
+		client: c, target: t, message: m, timeouts: c.Timeouts.withDefaults(),
+		result: Result{RemoteHost: t.Endpoint.Address, RemoteName: t.Endpoint.ServerName, Down: true, Statuses: make([]Status, len(m.To))},
+		done:   make([]bool, len(m.To)),
 	}
-	for i := range m.To {
-		t.open[i] = true
+	if t.Domain != "" {
+		d.result.RemoteHost, d.result.RemoteName = "", t.Domain
 	}
-	if err := t.run(ctx); err != nil {
-		t.failRest(err)
+	if err := d.run(ctx); err != nil {
+		d.failRest(err)
 	}
-	return t.result
-}
-
-func (t *transaction) run(ctx context.Context) error {
-	if err := t.message.check(); err != nil {
-		return err
-	}
-	dialer := net.Dialer{Timeout: t.timeouts.Connect}
-	raw, err := dialer.DialContext(ctx, t.endpoint.Network, t.endpoint.Address)
-	if err != nil {
-		if op, ok := errors.AsType[*net.OpError](err); ok {
-			err = op.Err // without the address: the text may end in a bounce
-		}
-		return &fault{status: Status{Enhanced: "4.4.1", Text: "connect: " + clean(err.Error())}}
-	}
-	defer raw.Close()
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	defer stop()
-	if t.endpoint.Network != "unix" {
-		t.result.RemoteHost = raw.RemoteAddr().String()
-	}
-	err = t.converse(ctx, raw)
-	if ctx.Err() != nil && err != nil {
-		return &fault{status: Status{Enhanced: "4.4.2", Text: "cut: " + clean(context.Cause(ctx).Error())}}
-	}
-	return err
+	return d.result
 }
 
 // check refuses what would become another command on the wire. The queue parses
-// addresses before it accepts them, so this holds only if that is broken.
+// what it accepts, so this holds only if that is broken.
 func (m Message) check() error {
 	if len(m.To) == 0 || len(m.To) > MaxRecipients {
-		return &fault{status: Status{Enhanced: "4.3.5", Text: fmt.Sprintf("%d recipients in one transaction, want 1 to %d", len(m.To), MaxRecipients)}}
+		return deferred("4.3.5", "%d recipients in one transaction, want 1 to %d", len(m.To), MaxRecipients)
 	}
-	for _, a := range append([]string{m.From}, m.To...) {
-		for i := range len(a) {
-			if a[i] < ' ' || a[i] == 0x7f || a[i] == '<' || a[i] == '>' {
-				return &fault{status: Status{Outcome: Failed, Enhanced: "5.1.3", Text: "unsafe character in an address"}}
-			}
-		}
+	unsafe := !pathSafe(m.From)
+	for _, r := range m.To {
+		unsafe = unsafe || !pathSafe(r.Address)
+	}
+	if unsafe {
+		return failed("5.1.3", "unsafe character in an address")
+	}
+	unsafe = !parameterSafe(m.Ret) || !parameterSafe(m.EnvID)
+	for _, r := range m.To {
+		unsafe = unsafe || !parameterSafe(r.Notify) || !parameterSafe(r.ORcpt)
+	}
+	if unsafe {
+		return failed("5.5.4", "unsafe character in a parameter of the envelope")
 	}
 	return nil
+}
+
+func pathSafe(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f || s[i] == '<' || s[i] == '>' {
+			return false
+		}
+	}
+	return true
+}
+
+// parameterSafe is an esmtp-value of RFC 5321, section 4.1.2; "=" is taken, too,
+// as in xtext that somebody encoded carelessly.
+func parameterSafe(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// dial connects within the time for it. The text of an error has no address: it
+// may end in a bounce.
+func (c *Client) dial(ctx context.Context, timeout time.Duration, network, address string) (net.Conn, error) {
+	dialer := net.Dialer{Timeout: timeout}
+	conn, err := dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, deferred("4.4.1", "connect: %s", dialReason(err))
+	}
+	return conn, nil
 }

@@ -1,340 +1,235 @@
 package relay
 
 import (
-	"bufio"
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strconv"
 	"strings"
-	"time"
 )
 
-// transaction is one Deliver. One goroutine uses it.
+// transaction is one message over one connection: MAIL, RCPT and DATA.
 type transaction struct {
-	client   *Client
-	endpoint Endpoint
-	message  Message
-	timeouts Timeouts
-	result   Result
-	open     map[int]bool // recipients without an answer
+	*conn
+	delivery *delivery
+	open     []int // recipients without an answer, by their index
 
-	conn       net.Conn // the TLS connection once there is one
-	reader     *bufio.Reader
-	writer     *bufio.Writer
-	extensions map[string]string // by upper-case keyword
+	replies  int   // heard so far
+	begun    bool  // content is under way: there is no way back
+	accepted []int // by RCPT
+	refused  error // of MAIL
 }
 
-// failRest answers for everybody who has no answer yet.
-func (t *transaction) failRest(err error) {
-	s := Status{Enhanced: "4.4.2", Text: clean(err.Error())}
-	if f, ok := errors.AsType[*fault](err); ok {
-		s = f.status
-	} else if errors.Is(err, errReply) {
-		s.Enhanced = "4.5.0"
+// step is a command of a transaction: these, and in between the recipients by
+// their place in open.
+type step int
+
+const (
+	stepReset step = -2
+	stepMail  step = -1
+)
+
+func (t *transaction) stepData() step { return step(len(t.open)) }
+
+func (t *transaction) verb(s step) string {
+	switch s {
+	case stepReset:
+		return "RSET"
+	case stepMail:
+		return "MAIL"
+	case t.stepData():
+		return "DATA"
+	default:
+		return "RCPT"
 	}
-	for i := range t.open {
-		t.result.Statuses[i] = s
-	}
-	clear(t.open)
 }
 
-func (t *transaction) answer(i int, s Status) {
-	t.result.Statuses[i] = s
-	delete(t.open, i)
-}
-
-func (t *transaction) converse(ctx context.Context, raw net.Conn) error {
-	t.use(raw)
-	if t.endpoint.ImplicitTLS {
-		if err := t.handshake(ctx, raw, true); err != nil {
-			return err
+func (t *transaction) run() error {
+	for i, done := range t.delivery.done {
+		if !done {
+			t.open = append(t.open, i)
 		}
 	}
-	greeting, err := t.reply(t.timeouts.Greeting)
+	if err := t.fits(); err != nil {
+		return err
+	}
+	if err := t.envelope(); err != nil || len(t.accepted) == 0 {
+		return err
+	}
+	t.begun = true
+	if err := t.content(); err != nil {
+		return err
+	}
+	if err := t.finalReplies(); err != nil {
+		return err
+	}
+	t.dirty = false
+	return nil
+}
+
+// fits finds out before anything is sent whether the peer can have the message.
+func (t *transaction) fits() error {
+	m := t.delivery.message
 	switch {
-	case err != nil:
-		return fmt.Errorf("greeting: %w", err)
-	case greeting.code != 220:
-		t.quit()
-		return greeting.deferred("greeting")
-	}
-	if err := t.hello(); err != nil {
-		return err
-	}
-	if _, offered := t.extensions["STARTTLS"]; offered && !t.endpoint.ImplicitTLS {
-		if err := t.startTLS(ctx, raw); err != nil {
-			return err
-		}
-	}
-	err = t.send()
-	if _, refused := errors.AsType[*fault](err); err == nil || refused {
-		t.quit() // the connection is still in step
-	}
-	return err
-}
-
-// use makes c the connection and forgets whatever was read from the last one.
-func (t *transaction) use(c net.Conn) {
-	t.conn = c
-	t.reader = bufio.NewReaderSize(c, maxReplyLine+1)
-	t.writer = bufio.NewWriterSize(blockWriter{c, t.timeouts.Block}, 64<<10)
-}
-
-// blockWriter gives each write its own deadline.
-type blockWriter struct {
-	conn    net.Conn
-	timeout time.Duration
-}
-
-func (w blockWriter) Write(p []byte) (int, error) {
-	if err := w.conn.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
-		return 0, err
-	}
-	return w.conn.Write(p)
-}
-
-// reply reads one reply within timeout, which is for all its lines.
-func (t *transaction) reply(timeout time.Duration) (reply, error) {
-	if err := t.conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-		return reply{}, err
-	}
-	r, err := readReply(t.reader)
-	if errors.Is(err, io.EOF) {
-		return r, errors.New("connection closed by the peer")
-	}
-	return r, err
-}
-
-// put queues a command; it leaves with the next flush.
-func (t *transaction) put(format string, args ...any) error {
-	_, err := fmt.Fprintf(t.writer, format+"\r\n", args...)
-	return err
-}
-
-func (t *transaction) command(timeout time.Duration, format string, args ...any) (reply, error) {
-	line := fmt.Sprintf(format, args...)
-	verb, _, _ := strings.Cut(line, " ")
-	err := t.put("%s", line)
-	if err == nil {
-		err = t.writer.Flush()
-	}
-	if err == nil {
-		var r reply
-		if r, err = t.reply(timeout); err == nil {
-			return r, nil
-		}
-	}
-	return reply{}, fmt.Errorf("%s: %w", verb, err)
-}
-
-// hello introduces us and learns the extensions. A server that does not know
-// EHLO is asked with HELO, and has none (RFC 5321, section 3.2).
-func (t *transaction) hello() error {
-	verb := "EHLO"
-	if t.endpoint.LMTP {
-		verb = "LHLO"
-	}
-	t.extensions = nil
-	r, err := t.command(t.timeouts.Command, verb+" %s", t.client.Hostname)
-	if err != nil {
-		return err
-	}
-	if r.code/100 == 5 && !t.endpoint.LMTP {
-		if r, err = t.command(t.timeouts.Command, "HELO %s", t.client.Hostname); err != nil {
-			return err
-		}
-		if r.code == 250 {
-			return nil
-		}
-	}
-	if r.code != 250 {
-		t.quit()
-		return r.deferred(verb)
-	}
-	t.extensions = make(map[string]string)
-	for _, line := range r.lines[1:] {
-		keyword, value, _ := strings.Cut(line, " ")
-		t.extensions[strings.ToUpper(keyword)] = value
+	case t.ext.limit > 0 && m.Size > t.ext.limit:
+		return failed("5.3.4", "message of %d bytes is larger than the %d that the host accepts", m.Size, t.ext.limit)
+	case m.SMTPUTF8 && !t.ext.utf8:
+		return failed("5.6.7", "the host does not support internationalised mail (SMTPUTF8)")
 	}
 	return nil
 }
 
-func (t *transaction) startTLS(ctx context.Context, raw net.Conn) error {
-	r, err := t.command(t.timeouts.Command, "STARTTLS")
-	if err != nil {
-		return err
+// envelope sends the commands up to DATA. With PIPELINING they leave together;
+// MaxRecipients keeps their replies small enough for the buffers on the way, so
+// that neither side waits for the other to read.
+func (t *transaction) envelope() error {
+	first := stepMail
+	if t.dirty {
+		first = stepReset
 	}
-	if r.code != 220 {
-		t.quit()
-		return r.deferred("STARTTLS")
-	}
-	// Whoever writes behind the 220 wants it to be read as if it had come by TLS.
-	if t.reader.Buffered() > 0 {
-		return fmt.Errorf("%w: data between STARTTLS and the handshake", errReply)
-	}
-	if err := t.handshake(ctx, raw, false); err != nil {
-		return err
-	}
-	return t.hello()
-}
-
-// handshake puts TLS over raw. If verify is false an invalid certificate is
-// noted in the result and no obstacle.
-func (t *transaction) handshake(ctx context.Context, raw net.Conn, verify bool) error {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if t.client.TLS != nil {
-		cfg = t.client.TLS.Clone()
-	}
-	if cfg.ServerName == "" {
-		cfg.ServerName = t.endpoint.ServerName
-	}
-	roots, name := cfg.RootCAs, cfg.ServerName
-	verified := verify
-	if !verify {
-		cfg.InsecureSkipVerify = true
-		cfg.VerifyConnection = func(state tls.ConnectionState) error {
-			verified = certificateValid(state, roots, name)
-			return nil
+	t.dirty = true
+	if t.ext.pipelining {
+		for s := first; s <= t.stepData(); s++ {
+			t.put(s)
+		}
+		if err := t.writer.Flush(); err != nil {
+			return fmt.Errorf("%s: %w", t.verb(first), writeReason(err))
 		}
 	}
-	conn := tls.Client(raw, cfg)
-	ctx, cancel := context.WithTimeout(ctx, t.timeouts.Connect)
-	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
-		return &fault{status: Status{Enhanced: "4.7.5", Text: "TLS handshake: " + clean(err.Error())}}
+	for s := first; s <= t.stepData(); s++ {
+		if !t.ext.pipelining {
+			if t.refused != nil || s == t.stepData() && len(t.accepted) == 0 {
+				break
+			}
+			t.put(s)
+			if err := t.writer.Flush(); err != nil {
+				return fmt.Errorf("%s: %w", t.verb(s), writeReason(err))
+			}
+		}
+		if err := t.take(s); err != nil {
+			return t.firstRefusal(err)
+		}
 	}
-	t.use(conn)
-	t.result.TLS = tls.VersionName(conn.ConnectionState().Version) + " unverified"
-	if verified {
-		t.result.TLS = tls.VersionName(conn.ConnectionState().Version) + " verified"
+	return t.refused
+}
+
+// firstRefusal is what a lost connection means if MAIL was refused before: some
+// hosts hang up on who is not welcome.
+func (t *transaction) firstRefusal(err error) error {
+	if f, ok := errors.AsType[*fault](t.refused); ok {
+		f.broken = true
+		return f
+	}
+	return err
+}
+
+// put writes the command of a step into the buffer. Errors of the buffer are
+// sticky; Flush returns them.
+func (t *transaction) put(s step) {
+	w, m := t.writer, t.delivery.message
+	switch s {
+	case stepReset:
+		w.WriteString("RSET\r\n")
+	case stepMail:
+		t.putMail()
+	case t.stepData():
+		w.WriteString("DATA\r\n")
+	default:
+		to := m.To[t.open[s]]
+		w.WriteString("RCPT TO:<")
+		w.WriteString(to.Address)
+		w.WriteString(">")
+		if t.ext.dsn {
+			t.putParameter(" NOTIFY=", to.Notify)
+			t.putParameter(" ORCPT=", to.ORcpt)
+		}
+		w.WriteString("\r\n")
+	}
+}
+
+func (t *transaction) putMail() {
+	w, m := t.writer, t.delivery.message
+	w.WriteString("MAIL FROM:<")
+	w.WriteString(m.From)
+	w.WriteString(">")
+	if t.ext.size {
+		w.WriteString(" SIZE=")
+		_, _ = w.Write(strconv.AppendInt(w.AvailableBuffer(), m.Size, 10))
+	}
+	if t.ext.eightBit && m.EightBit {
+		w.WriteString(" BODY=8BITMIME")
+	}
+	if m.SMTPUTF8 {
+		w.WriteString(" SMTPUTF8")
+	}
+	if m.RequireTLS && t.trusted {
+		w.WriteString(" REQUIRETLS")
+	}
+	if t.ext.dsn {
+		t.putParameter(" RET=", m.Ret)
+		t.putParameter(" ENVID=", m.EnvID)
+	}
+	w.WriteString("\r\n")
+}
+
+func (t *transaction) putParameter(name, value string) {
+	if value != "" {
+		t.writer.WriteString(name)
+		t.writer.WriteString(value)
+	}
+}
+
+// take reads the reply to a step.
+func (t *transaction) take(s step) error {
+	timeout := t.delivery.timeouts.Command
+	if s == t.stepData() {
+		timeout = t.delivery.timeouts.DataInit
+	}
+	r, err := t.reply(timeout)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.verb(s), err)
+	}
+	t.replies++
+	class := r.code / 100
+	switch {
+	case r.code == 421: // closing, whatever it was asked (RFC 5321, section 3.8)
+		f := r.deferred(t.verb(s))
+		f.next, f.broken, f.stale = true, true, t.replies == 1 && t.messages > 1
+		return f
+	case s == t.stepData():
+		return t.takeData(r)
+	case class == 3, s == stepReset && class != 2:
+		return fmt.Errorf("%w: %s answered with %d", errReply, t.verb(s), r.code)
+	case s == stepMail:
+		if class != 2 {
+			t.refused = mailRefusal(r)
+		}
+	case s >= 0 && t.refused == nil:
+		if class == 2 {
+			t.accepted = append(t.accepted, t.open[s])
+		} else {
+			t.delivery.answer(t.open[s], recipientStatus(r))
+		}
 	}
 	return nil
 }
 
-func certificateValid(state tls.ConnectionState, roots *x509.CertPool, name string) bool {
-	if len(state.PeerCertificates) == 0 || name == "" {
-		return false
-	}
-	opts := x509.VerifyOptions{Roots: roots, DNSName: name, Intermediates: x509.NewCertPool()}
-	for _, c := range state.PeerCertificates[1:] {
-		opts.Intermediates.AddCert(c)
-	}
-	_, err := state.PeerCertificates[0].Verify(opts)
-	return err == nil
-}
-
-// send is MAIL, RCPT and DATA.
-func (t *transaction) send() error {
-	mail, err := t.mailCommand()
-	if err != nil {
-		return err
-	}
-	accepted, err := t.envelope(mail)
-	if err != nil || len(accepted) == 0 {
-		return err
-	}
-	r, err := t.command(t.timeouts.DataInit, "DATA")
+// takeData reads the reply to DATA. If it was sent in vain, since nobody is
+// left, it has to be refused: a peer that wants content then is left without it.
+func (t *transaction) takeData(r reply) error {
+	class := r.code / 100
+	vain := t.refused != nil || len(t.accepted) == 0
 	switch {
-	case err != nil:
-		return err
-	case r.code/100 == 3:
-	case r.code/100 == 2:
+	case class == 3 && !vain:
+		return nil
+	case class == 3:
+		return t.firstRefusal(&fault{broken: true})
+	case vain:
+		return nil
+	case class == 2:
 		return fmt.Errorf("%w: DATA answered with %d", errReply, r.code)
 	default:
 		return &fault{status: r.status()}
 	}
-	if err := t.content(); err != nil {
-		return err
-	}
-	if !t.endpoint.LMTP {
-		return t.finalReply(accepted)
-	}
-	for _, i := range accepted {
-		if err := t.finalReply([]int{i}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *transaction) mailCommand() (string, error) {
-	m := t.message
-	line := "MAIL FROM:<" + m.From + ">"
-	if limit, offered := t.extensions["SIZE"]; offered {
-		if n, err := strconv.ParseInt(limit, 10, 64); err == nil && n > 0 && m.Size > n {
-			return "", &fault{status: Status{Outcome: Failed, Enhanced: "5.3.4",
-				Text: fmt.Sprintf("message of %d bytes is larger than the %d that the host accepts", m.Size, n)}}
-		}
-		line += " SIZE=" + strconv.FormatInt(m.Size, 10)
-	}
-	if _, offered := t.extensions["8BITMIME"]; offered && m.EightBit {
-		line += " BODY=8BITMIME"
-	}
-	if m.SMTPUTF8 {
-		if _, offered := t.extensions["SMTPUTF8"]; !offered {
-			return "", &fault{status: Status{Outcome: Failed, Enhanced: "5.6.7",
-				Text: "the host does not support internationalised mail (SMTPUTF8)"}}
-		}
-		line += " SMTPUTF8"
-	}
-	return line, nil
-}
-
-// envelope sends MAIL and RCPT and returns the recipients that were accepted.
-// With PIPELINING all commands leave together; MaxRecipients keeps their replies
-// small enough for the buffers on the way, so that neither side waits for the
-// other to read.
-func (t *transaction) envelope(mail string) (accepted []int, err error) {
-	_, pipelining := t.extensions["PIPELINING"]
-	commands := []string{mail}
-	for _, to := range t.message.To {
-		commands = append(commands, "RCPT TO:<"+to+">")
-	}
-	if pipelining {
-		for _, c := range commands {
-			if err := t.put("%s", c); err != nil {
-				return nil, fmt.Errorf("MAIL: %w", err)
-			}
-		}
-		if err := t.writer.Flush(); err != nil {
-			return nil, fmt.Errorf("MAIL: %w", err)
-		}
-	}
-	var refused error // of MAIL
-	for i, c := range commands {
-		var r reply
-		if pipelining {
-			if r, err = t.reply(t.timeouts.Command); err != nil {
-				err = fmt.Errorf("%s: %w", c[:4], err)
-			}
-		} else {
-			r, err = t.command(t.timeouts.Command, "%s", c)
-		}
-		switch {
-		case err != nil:
-			return nil, err
-		case r.code == 421: // closing, whatever it was asked (RFC 5321, section 3.8)
-			return nil, r.deferred(c[:4])
-		case r.code/100 == 3:
-			return nil, fmt.Errorf("%w: %s answered with %d", errReply, c[:4], r.code)
-		case i == 0 && r.code/100 != 2:
-			if refused = mailRefusal(r); !pipelining {
-				return nil, refused
-			}
-		case i > 0 && refused == nil:
-			if r.code/100 == 2 {
-				accepted = append(accepted, i-1)
-			} else {
-				t.answer(i-1, recipientStatus(r))
-			}
-		}
-	}
-	return accepted, refused
 }
 
 // mailRefusal is what a refused MAIL means for all recipients.
@@ -349,7 +244,7 @@ func mailRefusal(r reply) error {
 // recipients and is to be treated as 452 (RFC 5321, section 4.5.3.1.10).
 func recipientStatus(r reply) Status {
 	s := r.status()
-	if r.code == 530 || r.code == 552 && (r.enhanced == "" || strings.HasSuffix(r.enhanced, ".5.3")) {
+	if r.code == 530 || r.code == 552 && (s.Enhanced == "5.0.0" || strings.HasSuffix(s.Enhanced, ".5.3")) {
 		s.Outcome = Deferred
 		s.Enhanced = "4" + s.Enhanced[1:]
 	}
@@ -358,38 +253,68 @@ func recipientStatus(r reply) Status {
 
 // content sends the body and the final dot.
 func (t *transaction) content() error {
-	w := newContentWriter(t.writer, !t.endpoint.LMTP)
-	if _, err := io.Copy(w, t.message.Body); err != nil {
-		return fmt.Errorf("content: %w", err)
+	buf := t.buffers.content()
+	defer t.buffers.contents.Put(buf)
+	w := contentWriter{w: t.writer, fold: !t.lmtp}
+	err := w.copy(t.delivery.message.Body, buf[:])
+	if err == nil {
+		err = t.writer.Flush()
 	}
-	if err := w.finish(); err != nil {
-		return fmt.Errorf("content: %w", err)
+	if err == nil {
+		return nil
 	}
-	if err := t.writer.Flush(); err != nil {
-		return fmt.Errorf("content: %w", err)
+	if f, ok := errors.AsType[*fault](err); ok {
+		f.broken = true
+		return f
+	}
+	// Who refuses content in the middle of it may have said why.
+	if r, heard := t.reply(wireTimeout); heard == nil && r.code/100 >= 4 {
+		return t.closed(r)
+	}
+	return fmt.Errorf("content: %w", writeReason(err))
+}
+
+// closed is a refusal after which the connection is of no use.
+func (t *transaction) closed(r reply) error {
+	f := &fault{status: r.status()}
+	if r.code == 421 {
+		f = r.deferred("content")
+	}
+	f.broken = true
+	return f
+}
+
+// finalReplies reads the reply to the final dot, which is for all, or with LMTP
+// one for each recipient that was accepted (RFC 2033, section 4.2).
+func (t *transaction) finalReplies() error {
+	if !t.lmtp {
+		return t.finalReply(t.accepted)
+	}
+	for i := range t.accepted {
+		if err := t.finalReply(t.accepted[i : i+1]); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// finalReply reads a reply to the final dot and answers for who with it.
 func (t *transaction) finalReply(who []int) error {
-	r, err := t.reply(t.timeouts.DataDone)
-	if err != nil {
+	r, err := t.reply(t.delivery.timeouts.DataDone)
+	switch {
+	case err != nil:
 		return fmt.Errorf("no reply to the final dot: %w", err)
-	}
-	if r.code/100 == 3 {
+	case r.code/100 == 3:
 		return fmt.Errorf("%w: the final dot answered with %d", errReply, r.code)
+	case r.code == 421:
+		return t.closed(r)
 	}
+	s := r.status()
+	s.DSN = s.Outcome == Delivered && t.ext.dsn
 	for _, i := range who {
-		t.answer(i, r.status())
+		t.delivery.answer(i, s)
 	}
 	return nil
 }
 
-// quit says goodbye; nothing depends on the answer.
-func (t *transaction) quit() {
-	_ = t.conn.SetDeadline(time.Now().Add(quitTimeout))
-	if _, err := io.WriteString(t.conn, "QUIT\r\n"); err == nil {
-		_, _ = readReply(t.reader)
-	}
-}
+// writeReason is an error of a write without addresses.
+func writeReason(err error) error { return errors.New(dialReason(err)) }

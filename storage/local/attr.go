@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +25,36 @@ func (f *FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error 
 		return f.fault("setattr", name, err)
 	}
 	return f.fault("setattr", name, f.setAttr(name, attr))
+}
+
+// LsetAttr implements storage.FS.
+func (f *FS) LsetAttr(ctx context.Context, name string, attr storage.Attr) error {
+	if err := f.checkChange(ctx, "setattr", name); err != nil {
+		return err
+	}
+	if err := checkAttr(attr); err != nil {
+		return f.fault("setattr", name, err)
+	}
+	return f.fault("setattr", name, f.lsetAttr(name, attr))
+}
+
+func (f *FS) lsetAttr(name string, attr storage.Attr) error {
+	dir, err := f.folder(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	base := path.Base(name)
+	s, err := dir.lstat(base)
+	switch {
+	case err != nil:
+		return err
+	case !s.isLink():
+		return f.setAttr(name, attr)
+	case attr.Size != nil || attr.Perm != nil:
+		return session.ErrUnsupported
+	}
+	return dir.setTimes(base, attr.Access, attr.ModTime)
 }
 
 func (f *FS) setAttr(name string, attr storage.Attr) error {

@@ -103,9 +103,6 @@ func (f *FS) Rename(ctx context.Context, from, to string, overwrite bool) error 
 	if err := f.checkChange(ctx, "rename", from); err != nil {
 		return err
 	}
-	if strings.HasPrefix(to, from+"/") {
-		return f.fault("rename", from, errInside)
-	}
 	return f.change(ctx, "rename", to, func(toDir *folder, toBase string) error {
 		fromDir := toDir
 		if path.Dir(from) != path.Dir(to) {

@@ -14,7 +14,7 @@ import (
 )
 
 // errInside is a folder that was to be moved into itself.
-var errInside = fmt.Errorf("folder into itself: %w", session.ErrDenied)
+var errInside = fmt.Errorf("folder into itself: %w", session.ErrName)
 
 // fault words an error for whoever called a method of storage.FS: one of the
 // kinds of package session where there is one, and never with the path of the
@@ -51,9 +51,11 @@ func errnoKind(no syscall.Errno) error {
 	switch no {
 	case syscall.ENOENT, syscall.ESTALE:
 		return session.ErrNotExist
+	case syscall.ELOOP: // links that lead nowhere
+		return fmt.Errorf("%w (%w)", session.ErrNotExist, no)
 	case syscall.EEXIST:
 		return session.ErrExist
-	case syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ELOOP, syscall.ENXIO, syscall.ENODEV:
+	case syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.ENXIO, syscall.ENODEV:
 		return fmt.Errorf("%w (%w)", session.ErrDenied, no)
 	case syscall.ENAMETOOLONG, syscall.EILSEQ:
 		return session.ErrName

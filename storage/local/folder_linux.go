@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -102,6 +103,13 @@ func (d *folder) readlink(base string) (string, error) {
 
 func (d *folder) symlink(target, base string) error {
 	return uninterrupted(func() error { return unix.Symlinkat(target, d.fd, base) })
+}
+
+// setTimes sets what is not nil, of a link itself if base is one.
+func (d *folder) setTimes(base string, access, mod *time.Time) error {
+	return uninterrupted(func() error {
+		return unix.UtimesNanoAt(d.fd, base, timespecs(access, mod), unix.AT_SYMLINK_NOFOLLOW)
+	})
 }
 
 // mkdir makes a folder with exactly the mode perm, whatever the umask of the

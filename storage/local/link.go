@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"gateway/session"
 )
 
@@ -49,7 +51,7 @@ func (f *FS) resolve(name string) (string, error) {
 			continue
 		}
 		if links++; links > maxLinks {
-			return "", session.ErrDenied
+			return "", unix.ELOOP
 		}
 		target, err := f.readlink(next)
 		if err != nil {

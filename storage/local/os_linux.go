@@ -60,8 +60,12 @@ func setTimes(file *os.File, access, mod *time.Time) error {
 	if access == nil && mod == nil {
 		return nil
 	}
-	times := []unix.Timespec{timespec(access), timespec(mod)}
+	times := timespecs(access, mod)
 	return onFd(file, func(fd int) error { return unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH) })
+}
+
+func timespecs(access, mod *time.Time) []unix.Timespec {
+	return []unix.Timespec{timespec(access), timespec(mod)}
 }
 
 func timespec(t *time.Time) unix.Timespec {

@@ -113,6 +113,33 @@ func attrCases() []testCase {
 				t.Errorf("got %v, %v", info.ModTime, err)
 			}
 		}},
+		{"of a link itself", func(t *testing.T, tree storage.FS) {
+			put(t, tree, "f", "content")
+			mkdir(t, tree, "d")
+			symlink(t, tree, "f", "l")
+			symlink(t, tree, "none", "dangling")
+			symlink(t, tree, "d", "through")
+			symlink(t, tree, "../f", "d/l")
+			before, err := tree.Stat(t.Context(), "f")
+			want(t, "Stat", err, nil)
+			for _, name := range []string{"l", "dangling", "through/l"} {
+				want(t, name, tree.LsetAttr(t.Context(), name, storage.Attr{ModTime: &when, Access: &when}), nil)
+				if info, err := tree.Lstat(t.Context(), name); err != nil || !info.ModTime.Equal(when) {
+					t.Errorf("%s: got %v, %v; want %v", name, info.ModTime, err, when)
+				}
+			}
+			perm, size := fs.FileMode(0o600), int64(0)
+			want(t, "permissions", tree.LsetAttr(t.Context(), "l", storage.Attr{Perm: &perm}), session.ErrUnsupported)
+			want(t, "size", tree.LsetAttr(t.Context(), "l", storage.Attr{Size: &size}), session.ErrUnsupported)
+			if info, err := tree.Stat(t.Context(), "f"); err != nil || !info.ModTime.Equal(before.ModTime) || info.Mode != before.Mode || info.Size != 7 {
+				t.Errorf("what the link leads to: got %+v, %v; want %+v", info, err, before)
+			}
+			want(t, "file", tree.LsetAttr(t.Context(), "f", storage.Attr{Perm: &perm, ModTime: &when}), nil)
+			if info, err := tree.Stat(t.Context(), "f"); err != nil || info.Mode != perm || !info.ModTime.Equal(when) {
+				t.Errorf("file: got %+v, %v", info, err)
+			}
+			want(t, "nothing", tree.LsetAttr(t.Context(), "none", storage.Attr{ModTime: &when}), session.ErrNotExist)
+		}},
 	}
 }
 

@@ -32,7 +32,7 @@ func renameCases() []testCase {
 		{"file onto itself, overwriting", "f", "f", true, nil},
 		{"file under a file", "f", "d/in/g", true, session.ErrNotDirectory},
 		{"file under nothing", "f", "none/g", true, session.ErrNotExist},
-		{"file into itself", "f", "f/g", true, session.ErrDenied},
+		{"file into itself", "f", "f/g", true, session.ErrNotDirectory},
 		{"folder to nothing", "d", "g", false, nil},
 		{"folder into a folder", "d", "e/d", false, nil},
 		{"folder over an empty folder", "d", "e", false, session.ErrExist},
@@ -41,8 +41,8 @@ func renameCases() []testCase {
 		{"folder over a file", "d", "f", false, session.ErrExist},
 		{"folder over a file, overwriting", "d", "f", true, session.ErrNotDirectory},
 		{"folder onto itself, overwriting", "d", "d", true, nil},
-		{"folder into itself", "d", "d/g", false, session.ErrDenied},
-		{"folder over its own file", "d", "d/in", true, session.ErrDenied},
+		{"folder into itself", "d", "d/g", false, session.ErrName},
+		{"folder over its own file", "d", "d/in", true, session.ErrName},
 		{"file over its own folder, overwriting", "d/in", "d", true, session.ErrIsDirectory},
 		{"nothing to nothing", "none", "g", false, session.ErrNotExist},
 		{"nothing over a file", "none", "f", true, session.ErrNotExist},
@@ -51,7 +51,7 @@ func renameCases() []testCase {
 		{"folder into itself through a link", func(t *testing.T, tree storage.FS) {
 			prepare(t, tree)
 			symlink(t, tree, "d", "l")
-			want(t, "Rename", tree.Rename(t.Context(), "d", "l/g", false), session.ErrDenied)
+			want(t, "Rename", tree.Rename(t.Context(), "d", "l/g", false), session.ErrName)
 			wantContent(t, tree, "d/in", "inside")
 		}},
 		{"file onto itself through a link", func(t *testing.T, tree storage.FS) {

@@ -138,3 +138,43 @@ func TestEnrolRefused(t *testing.T) {
 		t.Errorf("want the one key:\n%s", out)
 	}
 }
+
+// Where a rule grants it, a key that OpenSSH offers before the password opens the
+// next session.
+func TestOfferedKeyIsEnrolledByRule(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("sshpass"); err != nil {
+		t.Skip("sshpass is not installed")
+	}
+	g := gatewaytest.Start(t, gatewaytest.Options{
+		Users: map[string]string{alice: password}, Policy: strings.ReplaceAll(enrolRules, "enrol-keys", "enrol-offered"),
+	})
+	port, key := g.Port("sftp"), newKey(t)
+	if _, status := byKey(t, port, alice, key, "pwd\n"); status == 0 {
+		t.Fatal("a key logs in before it is enrolled")
+	}
+	if out, status := client(t, "pwd\n", "sshpass", append([]string{"-p", password, "sftp"}, sshOptions(port, "-o", "IdentitiesOnly=yes", "-i", key, alice+"@127.0.0.1")...)...); status != 0 {
+		t.Fatalf("by password: exit status %d\n%s", status, out)
+	}
+	var keys []auth.Key
+	list := func() []auth.Key {
+		keys = nil
+		unmarshal(t, g.CLI("", "user", "key", "list", alice, "--json"), &keys)
+		return keys
+	}
+	eventually(t, "the key is enrolled", func() bool { return len(list()) == 1 })
+	if !keys[0].Pending || len(keys[0].Options) != 2 {
+		t.Errorf("enrolled as %+v", keys[0])
+	}
+	if out, status := byKey(t, port, alice, key, "pwd\n"); status != 0 {
+		t.Errorf("by key: exit status %d\n%s", status, out)
+	}
+	eventually(t, "its limits are gone", func() bool { return len(list()) == 1 && !keys[0].Pending && len(keys[0].Options) == 0 })
+	recorded := false
+	for _, e := range events(t, g, "--event", "admin") {
+		recorded = recorded || e.Verb == "enrol" && e.Object == "offered key of "+alice && e.User == alice && strings.Contains(e.After, keys[0].Fingerprint)
+	}
+	if !recorded {
+		t.Error("it is not recorded")
+	}
+}

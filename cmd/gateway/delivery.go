@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"gateway/queue"
+	"gateway/queue/relay"
+	"gateway/queue/relay/dns"
+	"gateway/queue/relay/mtasts"
+)
+
+// openQueue opens the mail queue, once: most commands can do without.
+func (c *core) openQueue(ctx context.Context) (*queue.Queue, error) {
+	if c.queue != nil {
+		return c.queue, nil
+	}
+	mail := c.cfg.Mail
+	mail.Dir, mail.MaildirDir = filepath.Join(c.cfg.State, "mail"), filepath.Dir(c.cfg.File)
+	mail.MaxRecipients = c.cfg.SMTP.MaxRecipients
+	mail.Hostname, mail.Recorder, mail.Log = c.cfg.Hostname, lateRecorder{c}, c.log
+	var err error
+	if mail.Client, err = c.relayClient(); err != nil {
+		return nil, err
+	}
+	q, err := queue.Open(ctx, mail)
+	if err != nil {
+		return nil, fmt.Errorf("open the mail queue: %w", err)
+	}
+	c.queue = q
+	return q, nil
+}
+
+// relayClient hands mail to other hosts. Without a DNS resolver those that have an
+// address of their own can be reached all the same.
+func (c *core) relayClient() (*relay.Client, error) {
+	client := &relay.Client{OwnNames: c.cfg.Certificates.Internal.Names}
+	resolver, err := dns.New(c.cfg.DNS)
+	switch {
+	case err != nil && len(c.cfg.DNS.Servers) > 0:
+		return nil, fmt.Errorf("resolvers of mail: %w", err)
+	case err != nil:
+		c.log.Warn("mail exchangers cannot be looked up", "err", err)
+		return client, nil
+	}
+	policies, err := mtasts.Open(mtasts.Config{Resolver: resolver, Dir: filepath.Join(c.cfg.State, "mta-sts"), Log: c.log})
+	if err != nil {
+		return nil, err
+	}
+	client.Resolver, client.Policies = resolver, policies
+	return client, nil
+}
