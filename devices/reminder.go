@@ -109,8 +109,9 @@ func (r *Reminder) remind(ctx context.Context, d policies.DeviceInfo, now time.T
 	if err := r.send(ctx, d, days, now); err != nil {
 		return err
 	}
-	return r.cfg.DB.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO device_reminders (device, expires, days, sent) VALUES ($1, $2, $3, $4)`,
+	through := context.WithoutCancel(ctx) // a stop in between is no reason to send it again
+	return r.cfg.DB.Write(through, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(through, `INSERT INTO device_reminders (device, expires, days, sent) VALUES ($1, $2, $3, $4)`,
 			key(d), d.Expires.Unix(), days, now.Unix())
 		return err
 	})

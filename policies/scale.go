@@ -149,13 +149,12 @@ func (s scale) spanText(p span) string {
 
 func clock(minute int64) string { return fmt.Sprintf("%02d:%02d", minute/60, minute%60) }
 
-// inDays says a number of seconds in days, or in hours where that is exact.
+// inDays says a number of seconds in days, or in hours if it is less than one.
 func inDays(seconds int64) string {
-	const hour, day = 60 * 60, 24 * 60 * 60
-	if seconds%day != 0 {
-		return fmt.Sprintf("%dh", seconds/hour)
+	if seconds < secondsOfDay {
+		return fmt.Sprintf("%dh", seconds/(60*60))
 	}
-	return fmt.Sprintf("%dd", seconds/day)
+	return fmt.Sprintf("%dd", seconds/secondsOfDay)
 }
 
 // A span is a part of a scale: from low up to and without high.
