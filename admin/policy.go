@@ -20,6 +20,7 @@ type Question struct {
 	Listener string              `json:"listener"`
 	From     netip.Addr          `json:"from"`
 	Method   session.Method      `json:"method"`
+	Client   session.Client      `json:"client"`
 	Proven   session.Factors     `json:"proven"` // empty: what the method proves
 	At       time.Time           `json:"at"`     // zero: now
 }
@@ -37,10 +38,13 @@ func (s *Service) policyExplain(ctx context.Context, in Question) (policies.Expl
 	}
 	request := session.Request{
 		Time: in.At, Listener: in.Listener, Protocol: in.Protocol, Remote: in.From, Channel: in.Channel,
-		User: in.User, Known: account.Known, Groups: account.Identity.Groups, Method: in.Method, Proven: in.Proven,
+		User: in.User, Known: account.Known, As: account.As, Groups: account.Identity.Groups, Method: in.Method, Proven: in.Proven,
+		Client: in.Client, PasswordSet: account.PasswordSet, Cohort: session.CohortOf(s.CohortKey, in.User),
 	}
+	past := s.Accounts.Recall(request.Subject(), session.ClientID{Class: in.Client, Network: session.ClientNetwork(in.From)})
+	request.Floors, request.Place, request.Exposed = past.Floors, past.Place, past.Exposed
 	if in.Groups != nil { // as if there were such an account
-		request.Known, request.Groups = true, *in.Groups
+		request.Known, request.As, request.Groups = true, "", *in.Groups
 	}
 	if request.Time.IsZero() {
 		request.Time = time.Now().UTC()

@@ -56,8 +56,8 @@ type Service struct {
 	Recorder  session.Recorder
 	Rules     Rules
 	DKIM      *dkim.Keys
-	// NameKey is session.Config.NameKey.
-	NameKey []byte
+	// NameKey and CohortKey are those of session.Config.
+	NameKey, CohortKey []byte
 
 	Gate         *session.Gate
 	Node         Node
@@ -134,6 +134,8 @@ func methods() map[string]call {
 		"group.ca.add":    method((*Service).groupCAAdd),
 		"group.ca.remove": method((*Service).groupCARemove),
 		"group.krl.set":   method((*Service).groupKRLSet),
+
+		"exposed.list": method((*Service).exposedList),
 
 		"policy.explain": method((*Service).policyExplain),
 		"policy.apply":   method((*Service).policyApply),

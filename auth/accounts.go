@@ -26,6 +26,8 @@ type Budget interface {
 	// session.ErrUnavailable or session.ErrTooMany when there is no place, or the
 	// context's.
 	Acquire(ctx context.Context, source netip.Addr, memKiB int) (release func(), err error)
+	// AcquireIdle is Acquire for work that can wait until nobody else has any.
+	AcquireIdle(ctx context.Context, memKiB int) (release func(), err error)
 }
 
 // Config is what Accounts are made of. The zero value is good for whoever only
@@ -55,6 +57,7 @@ type Accounts struct {
 	groups  map[string]Allowance       // what was said of groups, by name
 	trusts  map[string]*trust          // of whose keys, by name of the group
 	members map[string]map[string]bool // the names of accounts, by that of the group
+	phantom phantoms
 	// stale says that records may not be what the store holds, because it could
 	// not be read after a change. Nothing is answered from them until it was.
 	stale atomic.Bool
@@ -66,6 +69,9 @@ type Accounts struct {
 	codes   wrongCodes
 	offered offered
 	used    used
+	history history
+
+	suspects chan suspect
 }
 
 // Open reads the accounts from db, which must stay open for as long as they are
@@ -77,11 +83,18 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Accounts, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy()}
+	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy(), suspects: make(chan suspect, maxSuspects)}
+	var err error
+	if a.phantom.key, err = db.Secret(ctx, "phantoms", phantomKeySize); err != nil {
+		return nil, fmt.Errorf("open accounts: %w", err)
+	}
 	if err := a.sealBareTOTP(ctx); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}
 	if err := a.refreshAll(ctx, true); err != nil {
+		return nil, fmt.Errorf("open accounts: %w", err)
+	}
+	if err := a.loadHistory(ctx); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}
 	for name, t := range a.trusts {
@@ -141,6 +154,7 @@ func (a *Accounts) refreshAll(ctx context.Context, always bool) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.records, a.groups, a.trusts, a.members = all, groups, trusts, members
+	a.phantom.set(all)
 	a.stale.Store(false)
 	return nil
 }
@@ -165,16 +179,29 @@ func (a *Accounts) refresh(ctx context.Context, name string) {
 	if ok {
 		r.access = newAccesses(a.groups).of(&r.info)
 	}
+	if gone := a.replace(name, r); gone != 0 {
+		a.forget(gone)
+	}
+}
+
+// replace puts r in the place of what was known of the account; nil is that it was
+// removed. It returns the id of the account that is no longer there, if one is not.
+func (a *Accounts) replace(name string, r *record) (gone int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if old, known := a.records[name]; known {
 		enrol(a.members, old, false)
 		delete(a.records, name)
+		if r == nil || r.id != old.id {
+			gone = old.id
+		}
 	}
-	if ok {
+	if r != nil {
 		enrol(a.members, r, true)
 		a.records[name] = r
 	}
+	a.phantom.put(name, r != nil)
+	return gone
 }
 
 // refreshGroup does so for what was said of one group, and works out anew what
@@ -229,6 +256,10 @@ func enrol(members map[string]map[string]bool, r *record, in bool) {
 
 // oneAtATime is the Budget of whoever has none.
 type oneAtATime chan struct{}
+
+func (o oneAtATime) AcquireIdle(ctx context.Context, memKiB int) (func(), error) {
+	return o.Acquire(ctx, netip.Addr{}, memKiB)
+}
 
 func (o oneAtATime) Acquire(ctx context.Context, _ netip.Addr, _ int) (func(), error) {
 	select {

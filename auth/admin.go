@@ -214,9 +214,17 @@ func (a *Accounts) AddKeys(ctx context.Context, name string, file []byte) (Chang
 	if err != nil {
 		return Change{}, err
 	}
-	return a.edit(ctx, "add key to", name, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
+	return a.newKey(a.edit(ctx, "add key to", name, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
 		return putKeys(ctx, tx, before, now, keys...)
-	})
+	}))
+}
+
+// newKey ends the exposure of an account to which a change gave a key.
+func (a *Accounts) newKey(c Change, err error) (Change, error) {
+	if err == nil && len(c.After.Keys) > len(c.Before.Keys) {
+		a.forgetExposure(c.After.Name)
+	}
+	return c, err
 }
 
 // ListKeys returns the keys of the account. Errors: ErrNotExist.

@@ -87,7 +87,7 @@ func TestAccountLife(t *testing.T) {
 	want := session.Account{Known: true, Identity: session.Identity{
 		User: "joe", Groups: []string{"users"}, Addresses: []string{"joe@example.com"}, Route: route,
 		Access: session.FullAccess(),
-	}, Generation: change.After.Changed.UnixMicro()}
+	}, PasswordSet: change.After.PasswordChanged, Generation: change.After.Changed.UnixMicro()}
 	if !reflect.DeepEqual(account, want) {
 		t.Errorf("got %+v, want %+v", account, want)
 	}

@@ -57,6 +57,10 @@ func (b *budget) Acquire(ctx context.Context, source netip.Addr, memKiB int) (fu
 	}, nil
 }
 
+func (b *budget) AcquireIdle(ctx context.Context, memKiB int) (func(), error) {
+	return b.Acquire(ctx, netip.Addr{}, memKiB)
+}
+
 // count returns the hashes since it was last asked.
 func (b *budget) count() int {
 	b.mu.Lock()

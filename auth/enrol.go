@@ -34,7 +34,7 @@ func (a *Accounts) Enrol(ctx context.Context, name string, file []byte) (Change,
 			return Change{}, invalid("key", "option %q is for an administrator to give", optAuthority)
 		}
 	}
-	return a.write(ctx, "enrol key of", name, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
+	return a.newKey(a.write(ctx, "enrol key of", name, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
 		if before == nil {
 			return errNoAccount
 		}
@@ -60,7 +60,7 @@ func (a *Accounts) Enrol(ctx context.Context, name string, file []byte) (Change,
 		}
 		_, err := tx.ExecContext(ctx, `UPDATE accounts SET changed = $2 WHERE id = $1`, before.id, now)
 		return err
-	})
+	}))
 }
 
 // pendingKind is what a key waits for, as it is stored.

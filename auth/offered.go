@@ -164,6 +164,10 @@ func (a *Accounts) Close(ctx context.Context) error {
 	a.used.closed = true
 	a.used.mu.Unlock()
 	a.storeUsed(ctx)
+	a.storeHistory(ctx)
+	a.history.mu.Lock()
+	a.history.closed = true
+	a.history.mu.Unlock()
 	return a.storeOffered(ctx)
 }
 
@@ -215,7 +219,7 @@ func (a *Accounts) AcceptKey(ctx context.Context, name, fingerprint string) (Cha
 	if err := a.storeOffered(ctx); err != nil {
 		return Change{}, err
 	}
-	return a.edit(ctx, "accept key for", name, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
+	return a.newKey(a.edit(ctx, "accept key for", name, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
 		list, err := readOffered(ctx, tx, before.id)
 		if err != nil {
 			return err
@@ -236,7 +240,7 @@ func (a *Accounts) AcceptKey(ctx context.Context, name, fingerprint string) (Cha
 			})
 		}
 		return fmt.Errorf("%q: %w", clip(fingerprint), errNotOffered)
-	})
+	}))
 }
 
 // putKeys stores keys of an account. One that was only offered is so no longer.

@@ -54,7 +54,7 @@ type record struct {
 // account is what the gate sees of r.
 func (r *record) account() session.Account {
 	return session.Account{
-		Known: true, Disabled: r.info.Disabled, Generation: r.info.Changed.UnixMicro(),
+		Known: true, Disabled: r.info.Disabled, Generation: r.info.Changed.UnixMicro(), PasswordSet: r.info.PasswordChanged,
 		Identity: session.Identity{
 			User: r.info.Name, Groups: r.info.Groups, Addresses: r.info.Addresses, Route: r.info.Route,
 			Access: r.access,

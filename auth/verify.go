@@ -17,10 +17,22 @@ var _ session.Authenticator = (*Accounts)(nil)
 // the Identity are shared and must not be changed.
 func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, error) {
 	r, err := a.find(ctx, user)
-	if r == nil || err != nil {
+	if err != nil {
 		return session.Account{}, err
 	}
-	return r.account(), nil
+	// Looked for whether or not it is needed, so that it takes the same time.
+	a.mu.RLock()
+	as := a.phantom.like(user)
+	like := a.records[as]
+	a.mu.RUnlock()
+	switch {
+	case r != nil:
+		return r.account(), nil
+	case like != nil:
+		return session.Account{As: as, Identity: session.Identity{Groups: like.info.Groups}, PasswordSet: like.info.PasswordChanged}, nil
+	default:
+		return session.Account{}, nil
+	}
 }
 
 // Knows implements session.Authenticator. No key of a disabled account would be

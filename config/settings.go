@@ -215,6 +215,7 @@ func (c *Config) limits() section {
 		count("early_drop_percent", &l.DropPercent, 100, "30", "How many of a hundred are refused then. It rises to all at unauthenticated."),
 		count("sessions_per_user", &l.MaxSessionsPerUser, 1000000, "100", "Sessions at once of one account, over all protocols."),
 		count("attempts_per_connection", &c.Gate.MaxAttempts, 100, "6", "Wrong proofs on one connection before it is closed."),
+		flag("ignore_refused", &c.Gate.IgnoreRefused, "false", "Do not find out whether a password that was sent in clear although it was refused is a right one. It is found out after the answer, when nothing else is hashed, so that gateway report exposed lists real passwords."),
 		count("guesses", &l.MaxGuesses, 100000, "10", "Failed logins of one account, from places where its owner never logged in, within guess_window. Further ones from such places are refused unchecked. The same wrong password again is not a further guess."),
 		duration("guess_window", &l.GuessWindow, "15m", "See guesses."),
 		duration("known_for", &l.KnownFor, "2160h", "How long a place is remembered after a login from it."),

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"gateway/policies"
@@ -19,7 +20,8 @@ type Config struct {
 	// Put puts a message into the queue and returns its id once it is on stable
 	// storage.
 	Put func(ctx context.Context, content []byte, e queue.Envelope) (id string, err error)
-	// Devices lists the devices of the rules in force, as they are at that time.
+	// Devices lists the devices and exemptions of the rules in force, as they are at that
+	// time.
 	Devices  func(now time.Time) []policies.DeviceInfo
 	Recorder session.Recorder
 	// Hostname is the host name of the gateway; the reminders are from its postmaster.
@@ -59,7 +61,7 @@ func (r *Reminder) Run(ctx context.Context) error {
 		now := time.Now()
 		for _, d := range r.cfg.Devices(now) {
 			if err := r.remind(ctx, d, now); err != nil && ctx.Err() == nil {
-				r.cfg.Log.Error("owner of a device not reminded", "device", d.Name, "owner", d.Owner, "err", err)
+				r.cfg.Log.Error("owner not reminded", "device", key(d), "owner", d.Owner, "err", err)
 			}
 		}
 		if err := r.forget(ctx, now); err != nil && ctx.Err() == nil {
@@ -99,7 +101,7 @@ func (r *Reminder) remind(ctx context.Context, d policies.DeviceInfo, now time.T
 	var sent int
 	err := r.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `SELECT count(*) FROM device_reminders WHERE device = $1 AND expires = $2 AND days = $3`,
-			d.Name, d.Expires.Unix(), days).Scan(&sent)
+			key(d), d.Expires.Unix(), days).Scan(&sent)
 	})
 	if err != nil || sent > 0 {
 		return err
@@ -107,11 +109,21 @@ func (r *Reminder) remind(ctx context.Context, d policies.DeviceInfo, now time.T
 	if err := r.send(ctx, d, days, now); err != nil {
 		return err
 	}
-	return r.cfg.DB.Write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `INSERT INTO device_reminders (device, expires, days, sent) VALUES ($1, $2, $3, $4)`,
-			d.Name, d.Expires.Unix(), days, now.Unix())
+	through := context.WithoutCancel(ctx) // a stop in between is no reason to send it again
+	return r.cfg.DB.Write(through, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(through, `INSERT INTO device_reminders (device, expires, days, sent) VALUES ($1, $2, $3, $4)`,
+			key(d), d.Expires.Unix(), days, now.Unix())
 		return err
 	})
+}
+
+// key is the name under which the reminders of d are remembered. No device has a name
+// with a blank in it.
+func key(d policies.DeviceInfo) string {
+	if d.Requirement == "" {
+		return d.Name
+	}
+	return "exempt " + strconv.Quote(d.Requirement) + " " + strconv.Quote(d.Name)
 }
 
 // send puts a reminder into the queue. Its reverse-path is the null one: nobody reads

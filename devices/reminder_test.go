@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"mime"
 	"mime/quotedprintable"
 	"net/mail"
 	"path/filepath"
@@ -95,7 +96,7 @@ func (o *office) fail(err error) {
 func (o *office) work(t *testing.T, d time.Duration) {
 	t.Helper()
 	r := New(Config{
-		DB: o.db, Put: o.put, Devices: o.policy.Devices, Recorder: &o.record, Hostname: "gw.example.com", Log: slog.New(slog.DiscardHandler),
+		DB: o.db, Put: o.put, Devices: o.policy.Endings, Recorder: &o.record, Hostname: "gw.example.com", Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
@@ -204,4 +205,50 @@ func TestLetterOfAnAddress(t *testing.T) {
 			t.Errorf("%s: got %q", host, got)
 		}
 	}
+}
+
+// Exemptions are reminded of where their owner is a mail address.
+func TestOwnersOfExemptionsAreReminded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, `
+require "encrypted" { channel = "encrypted" }
+exempt "encrypted" "Fräse 7" {
+  user    = "cnc-7"
+  from    = "10.20.0.0/16"
+  until   = "2000-02-29T12:00:00Z"
+  owner   = "werk@example.com"
+  because = "Steuerung von 1999"
+}
+exempt "encrypted" "other" {
+  from    = "10.21.0.0/16"
+  until   = "2000-02-29T12:00:00Z"
+  owner   = "the plant"
+  because = "b"
+}
+`)
+		for range 70 {
+			o.work(t, 24*time.Hour)
+		}
+		if got, want := o.days(), "01-30 02-15 02-26"; got != want {
+			t.Fatalf("reminded on %s, want %s", got, want)
+		}
+		m, err := mail.ReadMessage(strings.NewReader(o.sent[0].content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		subject, err := new(mime.WordDecoder).DecodeHeader(m.Header.Get("Subject"))
+		if err != nil || subject != "The exemption Fräse 7 ends on 2000-02-29T12:00:00Z" || m.Header.Get("To") != "<werk@example.com>" {
+			t.Errorf("got %q, %v to %s", subject, err, m.Header.Get("To"))
+		}
+		body, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"30 days from now", "encrypted", "cnc-7", "10.20.0.0/16", "Steuerung von 1999"} {
+			if !strings.Contains(string(body), want) {
+				t.Errorf("no %q in\n%s", want, body)
+			}
+		}
+	})
 }

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"gateway/ftp"
+	"gateway/session"
 	"gateway/session/sessiontest"
 )
 
@@ -35,7 +37,8 @@ func (s *syncBuffer) String() string {
 // with "*" for anything ("S: EOF" is the end), "TLS" does the handshake, "L: a | b"
 // wants the logins of the record to be exactly those outcomes, "+" sends text without waiting, with \r\n and \xNN as in Go
 // strings. The first lines may be "# words" and "@ encrypted" for the rule that
-// refuses clear logins. The tree holds hello.txt and folder "sub".
+// refuses clear logins, "@ brownout" for one that does for a while, "@ warned" for one
+// that will. The tree holds hello.txt and folder "sub".
 func TestDialogues(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/dialogue/*.txt")
@@ -59,6 +62,18 @@ func play(t *testing.T, text string, cfg ftp.Config) {
 	var rules sessiontest.Rules
 	if strings.Contains(text, "\n@ encrypted") {
 		rules = sessiontest.Encrypted
+	}
+	if strings.Contains(text, "\n@ brownout") {
+		rules = func(q session.Request) session.Verdict {
+			v := sessiontest.Encrypted(q)
+			v.Retry = time.Date(2027, 3, 1, 10, 5, 0, 0, time.UTC)
+			return v
+		}
+	}
+	if strings.Contains(text, "\n@ warned") {
+		rules = func(session.Request) session.Verdict {
+			return session.Verdict{Allowed: true, Notice: "From 2027-04-01 on, use TLS."}
+		}
 	}
 	if strings.Contains(text, "\n@ no certificate") {
 		cfg.TLS = nil

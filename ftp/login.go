@@ -64,6 +64,9 @@ func (c *conn) enter(ctx context.Context, sess *session.Session, welcome reply) 
 	c.sess, c.files, c.state = sess, files, ready
 	c.unwatch = sess.AfterDone(c.bell.ring)
 	c.lastTransfer = time.Now()
+	if notice := sess.Notice(); notice != "" {
+		welcome.text = oneLine(notice) + "\n" + welcome.text
+	}
 	return welcome
 }
 

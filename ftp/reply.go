@@ -116,6 +116,8 @@ func refusal(err error) reply {
 // loginReply is what the peer is told of a login that was not granted. All refusals read the same (DESIGN.md, section 1, promise 6).
 func loginReply(err error) reply {
 	switch {
+	case errors.Is(err, session.ErrPaused):
+		return reply{421, oneLine(session.Hint(err))}
 	case errors.Is(err, session.ErrTooMany):
 		return reply{421, "Too many connections or logins; try again later."}
 	case errors.Is(err, session.ErrUnavailable):

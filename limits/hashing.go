@@ -49,6 +49,7 @@ type Hashing struct {
 	running map[netip.Prefix]int // by source
 	busy    int                  // sum of running
 	waiting []*turn              // in the order of arrival, at most MaxWaiting
+	idle    []*turn              // for when nobody waits and none is computed
 	served  uint64               // counts turns, to take sources in rotation
 	last    map[netip.Prefix]uint64
 }
@@ -179,9 +180,45 @@ func (h *Hashing) dispatch() {
 		h.last[t.source] = h.served
 		close(t.ready)
 	}
-	if len(h.waiting) == 0 && h.busy == 0 {
-		clear(h.last) // nobody left to be fair to
+	if len(h.waiting) > 0 || h.busy > 0 {
+		return
 	}
+	clear(h.last) // nobody left to be fair to
+	if len(h.idle) > 0 {
+		t := h.idle[0]
+		h.idle = slices.Delete(h.idle, 0, 1)
+		h.busy++
+		h.memory += t.memory
+		h.running[t.source]++
+		close(t.ready)
+	}
+}
+
+// AcquireIdle waits, for as long as ctx goes on, for a moment at which no hash is
+// computed and nobody waits for a turn, to compute one that nobody is in a hurry for.
+// release is that of Acquire.
+func (h *Hashing) AcquireIdle(ctx context.Context, memKiB int) (release func(), err error) {
+	if memKiB < 0 || memKiB > h.cfg.MaxMemory {
+		return nil, fmt.Errorf("a password hash needs %d KiB of %d: %w", memKiB, h.cfg.MaxMemory, session.ErrUnavailable)
+	}
+	t := &turn{memory: memKiB, ready: make(chan struct{})}
+	h.mu.Lock()
+	h.idle = append(h.idle, t)
+	h.dispatch()
+	h.mu.Unlock()
+	select {
+	case <-t.ready:
+		return sync.OnceFunc(func() { h.release(t) }), nil
+	case <-ctx.Done():
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := slices.Index(h.idle, t); i >= 0 {
+		h.idle = slices.Delete(h.idle, i, i+1)
+	} else {
+		h.giveBack(t)
+	}
+	return nil, fmt.Errorf("wait for a password check: %w: %w", ctx.Err(), session.ErrUnavailable)
 }
 
 // next is the index of whose turn it is: the first of the source with the fewest

@@ -201,3 +201,45 @@ func TestHashingLimitsHoldUnderLoad(t *testing.T) {
 		t.Errorf("got %+v, want nothing", got)
 	}
 }
+
+// Work that can wait gets its turn only when nobody else has any.
+func TestHashingWhenIdle(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHashing(HashingConfig{MaxAtOnce: 2})
+		release := mustAcquire(t, h, 1, 1)
+		got := make(chan func())
+		go func() {
+			done, err := h.AcquireIdle(t.Context(), 1)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- done
+		}()
+		synctest.Wait()
+		other := mustAcquire(t, h, 2, 1)
+		release()
+		synctest.Wait()
+		select {
+		case <-got:
+			t.Fatal("got a turn while another computes")
+		default:
+		}
+		other()
+		done := <-got
+		mustAcquire(t, h, 1, 1)() // beside it
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := h.AcquireIdle(ctx, 1); !errors.Is(err, session.ErrUnavailable) {
+			t.Errorf("got %v, want unavailable", err)
+		}
+		done()
+		done()
+		if got := h.Load(); got != (HashingLoad{}) {
+			t.Errorf("got %+v, want nothing", got)
+		}
+		if _, err := h.AcquireIdle(t.Context(), 1<<30); !errors.Is(err, session.ErrUnavailable) {
+			t.Errorf("too much: got %v, want unavailable", err)
+		}
+	})
+}

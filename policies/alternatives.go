@@ -81,12 +81,12 @@ func (p *Policy) changes(r session.Request) []change {
 		}
 	}
 	for _, name := range protocols() {
-		if q := session.Protocol(name); q != r.Protocol && p.names(func(c *condition) bool { return c.protocol.has(protocolNumber(q)) }) {
+		if q := session.Protocol(name); q != r.Protocol && p.names(func(c *condition) bool { return c.sets[dimProtocol].has(protocolNumber(q)) }) {
 			add("protocol", "protocol "+name, func(r *session.Request) { r.Protocol = q })
 		}
 	}
 	for _, name := range methods() {
-		if m := session.Method(name); m != r.Method && p.names(func(c *condition) bool { return c.method != 0 }) {
+		if m := session.Method(name); m != r.Method && p.names(func(c *condition) bool { return c.sets[dimMethod] != 0 }) {
 			add("method", "method "+name, func(r *session.Request) { r.Method = m })
 		}
 	}
@@ -117,6 +117,14 @@ func (p *Policy) changes(r session.Request) []change {
 		if e.expired(r.Time) {
 			before := e.until.Add(-time.Nanosecond)
 			add("time", "a time before "+e.until.UTC().Format(time.RFC3339), func(r *session.Request) { r.Time = before })
+		}
+	}
+	for _, q := range p.requires {
+		for _, w := range q.rollouts {
+			if first := w.dates()[0].from; q.part == 0 && !first.After(r.Time) && len(w.cond.unmet(r)) == 0 {
+				before := first.Add(-time.Nanosecond)
+				add("time", "a time before "+first.UTC().Format(time.RFC3339), func(r *session.Request) { r.Time = before })
+			}
 		}
 	}
 	for _, d := range p.devices {

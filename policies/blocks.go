@@ -12,7 +12,16 @@ import (
 
 // conditionNames are the attributes of allow, require, when and exempt.
 func conditionNames() []string {
-	return []string{"protocol", "channel", "listener", "group", "user", "from", "method"}
+	out := []string{"protocol", "channel", "listener", "group", "user", "from", "method"}
+	for d := dimMethod + 1; d < dimensions; d++ {
+		if d.own() {
+			out = append(out, d.word())
+		}
+	}
+	for s := range scaleClientDays {
+		out = append(out, s.word())
+	}
+	return out
 }
 
 func (d *decoder) network(b *hclsyntax.Block) {
@@ -66,12 +75,6 @@ func (d *decoder) prefix(t text) (netip.Prefix, bool) {
 func (d *decoder) condition(c *condition, a *hclsyntax.Attribute) {
 	values := d.texts(a)
 	switch a.Name {
-	case "protocol":
-		c.protocol = d.words("protocol", values, protocols())
-	case "channel":
-		c.channel = d.words("channel", values, channels())
-	case "method":
-		c.method = d.words("method", values, methods())
 	case "listener":
 		c.listener = d.names(values)
 		for _, t := range values {
@@ -85,28 +88,36 @@ func (d *decoder) condition(c *condition, a *hclsyntax.Attribute) {
 		c.user = d.names(values)
 	case "from":
 		d.from(c, values)
+	default:
+		if dim, ok := dimensionNamed(a.Name); ok {
+			c.sets[dim] = d.words(dim, values)
+		}
+		if s, ok := scaleNamed(a.Name); ok {
+			c.spans[s] = d.spans(s, values)
+		}
+		c.zone = d.zone
 	}
 }
 
-func (d *decoder) words(name string, values []text, known []string) set {
-	var s set
-	for _, t := range values {
-		if name == "channel" && t.value == "encrypted" {
-			s |= encrypted
-			continue
-		}
-		i := slices.Index(known, t.value)
-		if i < 0 {
-			all := known
-			if name == "channel" {
-				all = append(slices.Clone(known), "encrypted")
-			}
-			d.fault(t.at, "Unknown "+name, "There is no %s %q.%s", name, t.value, suggest(t.value, all))
-			continue
-		}
-		s |= 1 << i
+// words reads values of a dimension.
+func (d *decoder) words(dim dimension, values []text) set {
+	var out set
+	all := slices.Clone(dim.values())
+	for _, short := range dim.short() {
+		all = append(all, short.word)
 	}
-	return s
+	for _, t := range values {
+		i := slices.Index(all, t.value)
+		switch {
+		case i < 0:
+			d.fault(t.at, "Unknown "+dim.word(), "There is no %s %q.%s", dim.word(), t.value, suggest(t.value, all))
+		case i < len(dim.values()):
+			out |= 1 << i
+		default:
+			out |= dim.short()[i-len(dim.values())].set
+		}
+	}
+	return out
 }
 
 func (d *decoder) names(values []text) []string {
@@ -156,7 +167,7 @@ func (d *decoder) networkNames() []string {
 func (d *decoder) room(b *hclsyntax.Block, n int) {
 	before := d.conditions
 	if d.conditions += n; before <= maxConditions && d.conditions > maxConditions {
-		d.fault(b.DefRange(), "Too many statements", "A policy may have %d conditions: one for each allow and exempt, two for each require and device.", maxConditions)
+		d.fault(b.DefRange(), "Too many statements", "A policy may have %d conditions: one for each allow, exempt and rollout, two for each require and device.", maxConditions)
 	}
 }
 
@@ -189,19 +200,36 @@ func (d *decoder) require(b *hclsyntax.Block) {
 	if d.labels(b, "name") {
 		s.name = b.Labels[0]
 	}
+	var r ratchet
+	profiled := false
 	before := len(d.diags)
-	d.attributes("A require", b.Body, append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, "reply"), func(a *hclsyntax.Attribute) {
+	known := append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, attrProfile, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope)
+	d.attributes("A require", b.Body, known, func(a *hclsyntax.Attribute) {
 		switch a.Name {
+		case attrDays, attrQuiet, attrScope:
+			d.ratchetSetting(&r, a)
 		case attrSSHProfile:
 			s.ssh.Demanded = d.sshProfile(a, session.SSHModern, session.SSHCompatible)
 		case attrResumption:
 			s.data.Demanded = d.resumption(a)
 		case attrFactors:
-			d.factors(s, a)
+			if r.factors = floor(a); !r.factors {
+				d.factors(s, a)
+			}
 		case attrJournal:
 			d.journal(s, a)
+		case attrProfile:
+			profiled = d.useProfile(s, a)
+		case attrAbsolute:
+			s.absolute = d.flag(a)
 		case "reply":
-			s.reply = d.reply(a)
+			s.reply = d.reply(a, "{hostname}")
+		case "notice":
+			s.notice = d.reply(a, "{hostname}", "{date}", "{instead}")
+		case dimChannel.word():
+			if r.channel = floor(a); !r.channel {
+				d.condition(&s.cond, a)
+			}
 		default:
 			d.condition(&s.cond, a)
 		}
@@ -212,18 +240,22 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			d.fault(inner.TypeRange, "Second when", "A require has one when; its attributes must all match.")
 		case inner.Type == "when":
 			s.when = d.when(inner)
-		case inner.Type == "rollout":
-			d.fault(inner.TypeRange, "Block not available yet", "\"rollout\" is planned and not part of the language yet.")
+		case inner.Type == kindRollout:
+			d.rollout(s, inner)
 		default:
-			d.fault(inner.TypeRange, "Unknown block", "A require has no block %q.%s", inner.Type, suggest(inner.Type, []string{"when"}))
+			d.fault(inner.TypeRange, "Unknown block", "A require has no block %q.%s", inner.Type, suggest(inner.Type, []string{"when", kindRollout}))
 		}
 	}
-	if s.cond.empty() && !s.settles() && s.ways == nil && len(d.diags) == before {
+	if s.cond.empty() && !s.settles() && s.ways == nil && !r.channel && !r.factors && len(d.diags) == before {
 		d.fault(b.DefRange(), "Require without a requirement",
 			"Say what must hold, such as channel = \"encrypted\". What stands in \"when\" says only for whom.")
 	}
-	d.room(b, 2)
-	d.requires = append(d.requires, s)
+	if profiled {
+		d.overTLS(s)
+	}
+	parts := d.parts(s, r)
+	d.room(b, 2*len(parts)+len(s.rollouts))
+	d.requires = append(d.requires, parts...)
 }
 
 func (d *decoder) when(b *hclsyntax.Block) *condition {
@@ -240,20 +272,24 @@ func (d *decoder) when(b *hclsyntax.Block) *condition {
 	return c
 }
 
-// reply reads the text for the peer and fills in {hostname}.
-func (d *decoder) reply(a *hclsyntax.Attribute) string {
+// reply reads a text for the peer, in which some variables may stand. {hostname} is
+// filled in; the others are known later only.
+func (d *decoder) reply(a *hclsyntax.Attribute, variables ...string) string {
 	t, ok := d.one(a)
 	if !ok {
 		return ""
 	}
-	filled := strings.ReplaceAll(t.value, "{hostname}", d.opts.Hostname)
-	rest := strings.ReplaceAll(t.value, "{hostname}", "")
+	rest := t.value
+	for _, v := range variables {
+		rest = strings.ReplaceAll(rest, v, "")
+	}
 	if strings.ContainsAny(rest, "{}") {
-		d.fault(t.at, "Unknown variable", "The only variable in a reply is {hostname}.")
+		d.fault(t.at, "Unknown variable", "In %s there may be: %s.", a.Name, strings.Join(variables, ", "))
 		return ""
 	}
+	filled := strings.ReplaceAll(t.value, "{hostname}", d.opts.Hostname)
 	if why := badText(filled, maxReply); why != "" {
-		d.fault(t.at, "Bad reply", "With {hostname} filled in, a reply must be a text%s.", why)
+		d.fault(t.at, "Bad "+a.Name, "With {hostname} filled in, a %s must be a text%s.", a.Name, why)
 		return ""
 	}
 	return filled
@@ -306,11 +342,17 @@ func (d *decoder) resolve() {
 	}
 	slices.Sort(names)
 	for _, e := range d.exempts {
-		if e.requirement = byName[e.name]; e.requirement == nil && e.name != "" {
+		e.requirement = byName[e.name]
+		switch {
+		case e.requirement == nil && e.name != "":
 			d.fault(e.at, "Unknown requirement", "There is no require %q to be exempted from.%s", e.name, suggest(e.name, names))
+		case e.requirement != nil && e.requirement.absolute:
+			d.fault(e.at, "Exempt from what is absolute", "Require %q, in line %d, has %s = true: nobody can be exempted from it.", e.name, e.requirement.line, attrAbsolute)
 		}
 	}
 	d.resolveSSH()
+	d.resolvePhases()
+	d.resolveRollouts()
 	d.resolveDevices()
 }
 

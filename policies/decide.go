@@ -25,7 +25,7 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 	matched := t.peer(&r)
 	switch r.Phase {
 	case session.PhaseConnect:
-		return p.connect(&matched, r.Time)
+		return p.connect(&matched, &r)
 	case session.PhaseNamed, session.PhaseVerified:
 		if r.Method == session.MethodDevice {
 			return p.device(&matched, &r)
@@ -43,29 +43,28 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 	if verdict, refused := p.clear(&matched, &r); refused {
 		return verdict
 	}
-	matched.and(t.channel.get(channelNumber(r.Channel)))
-	if n := methodNumber(r.Method); n >= 0 {
-		matched.and(t.method.get(n))
-	} else {
-		matched.and(&t.method.absent)
+	t.apply(&matched, &r, session.PhaseNamed)
+	if r.Phase == session.PhaseVerified {
+		t.apply(&matched, &r, session.PhaseVerified)
 	}
 	if r.User == "" {
 		return p.anybody(&matched, &r)
 	}
-	matched.and(t.user.get(r.User))
+	matched.and(t.user.get(r.Subject()))
 	group := t.groupBits(r.Groups)
 	matched.and(&group)
 	verdict := p.judge(&matched, &r)
 	if !verdict.Allowed {
 		return verdict
 	}
-	verdict.Lacking = p.lacking(&matched, r.Time)
+	verdict.Lacking = p.lacking(&matched, &r)
 	if r.Phase != session.PhaseVerified {
 		return verdict
 	}
 	if verdict.Lacking.More(r.Proven) {
 		return p.unproven(&matched, &r)
 	}
+	p.shortOfProof(&verdict, &matched, &r)
 	verdict.Data = p.data(&matched, r.Time)
 	p.hold(&verdict, &matched, &r)
 	return verdict
@@ -73,14 +72,16 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 
 // connect judges what depends on the peer alone; matched are the conditions that
 // the peer satisfies, whatever the rest will be.
-func (p *Policy) connect(matched *bits, now time.Time) session.Verdict {
+func (p *Policy) connect(matched *bits, r *session.Request) session.Verdict {
 	for _, q := range p.requires {
-		if !q.peerOnly() || !p.fails(q, matched) || exemption(q, matched, now) != nil {
+		if !q.early || !p.fails(q, matched) || exemption(q, matched, r.Time) != nil {
 			continue
 		}
-		return session.Verdict{Rule: q.rule, Reason: q.reason, Hint: q.reply}
+		if s := q.standing(matched, r); s.refuses() {
+			return session.Verdict{Rule: q.rule, Reason: q.reason, Hint: q.reply, Retry: s.until}
+		}
 	}
-	return session.Verdict{Allowed: true, SSH: p.ssh(matched, now), OldTLS: p.oldTLS(matched, now)}
+	return session.Verdict{Allowed: true, SSH: p.ssh(matched, r.Time), OldTLS: p.oldTLS(matched, r.Time)}
 }
 
 // clear refuses a clear channel over which nobody can be let in although
@@ -90,8 +91,8 @@ func (p *Policy) clear(peer *bits, r *session.Request) (session.Verdict, bool) {
 		return session.Verdict{}, false
 	}
 	open, closed := *peer, *peer
-	open.and(p.tables.channel.get(channelNumber(r.Channel)))
-	closed.and(p.tables.channel.get(int(session.TLS)))
+	open.and(p.tables.dims[dimChannel].get(channelNumber(r.Channel)))
+	closed.and(p.tables.dims[dimChannel].get(int(session.TLS)))
 	if open.meets(&p.tables.allows) || !closed.meets(&p.tables.allows) {
 		return session.Verdict{}, false
 	}
@@ -103,7 +104,7 @@ func (p *Policy) anybody(matched *bits, r *session.Request) session.Verdict {
 	if p.tables.anyKind {
 		return p.judge(matched, r)
 	}
-	var first session.Verdict
+	var refused session.Verdict
 	for i := range p.tables.kinds {
 		m := *matched
 		m.and(&p.tables.kinds[i])
@@ -111,20 +112,24 @@ func (p *Policy) anybody(matched *bits, r *session.Request) session.Verdict {
 		if verdict.Allowed {
 			return verdict
 		}
-		if i == 0 {
-			first = verdict
+		// Somebody whom only a brownout keeps out is to be told so.
+		if i == 0 || refused.Retry.IsZero() && !verdict.Retry.IsZero() {
+			refused = verdict
 		}
 	}
-	return first
+	return refused
 }
 
 // judge is the rule itself: some allow matches, and every require that applies
-// holds or is exempted. A channel that is required and missing goes before all.
+// holds, is exempted, or is not yet in force. A channel that is required and missing
+// goes before all, and what refuses for good before what refuses for a while.
 func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
+	var passed session.Verdict // what is said of those let pass
 	var failed, exempted *statement
-	channel := channelNumber(r.Channel)
+	var until time.Time // of failed, if it is for a while
+	insecure := false   // failed is about the channel
 	for _, q := range p.requires {
-		if !p.fails(q, matched) {
+		if q.late && r.Phase == session.PhaseNamed || !p.fails(q, matched) {
 			continue
 		}
 		if e := exemption(q, matched, r.Time); e != nil {
@@ -133,31 +138,51 @@ func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
 			}
 			continue
 		}
-		if q.cond.channel != 0 && !q.cond.channel.has(channel) {
-			return session.Verdict{Insecure: true, Rule: q.rule, Reason: q.reason, Hint: p.over(matched, r.Time, q.reply)}
+		s := q.standing(matched, r)
+		if !s.refuses() {
+			s.note(&passed, q, r)
+			continue
 		}
-		if failed == nil {
-			failed = q
+		about := q.insecure(r)
+		if failed == nil || about && !insecure || about == insecure && !until.IsZero() && s.until.IsZero() {
+			failed, insecure, until = q, about, s.until
+		}
+	}
+	if insecure {
+		return session.Verdict{
+			Insecure: true, Rule: failed.rule, Reason: failed.reason, Retry: until, Hint: p.over(matched, r.Time, failed.reply),
 		}
 	}
 	if r.OldTLS && !p.oldLogin(matched, r.Time) {
 		return session.Verdict{Insecure: true, Rule: p.defaultRule, Reason: reasonOldTLS, Hint: p.over(matched, r.Time, "")}
 	}
 	if failed != nil {
-		return session.Verdict{Rule: failed.rule, Reason: failed.reason}
+		return session.Verdict{Rule: failed.rule, Reason: failed.reason, Retry: until, Hint: hintUntil(failed, until)}
 	}
 	if !matched.meets(&p.tables.allows) {
 		return session.Verdict{Rule: p.defaultRule, Reason: reasonNoAllow}
 	}
+	passed.Allowed = true
 	if exempted != nil {
-		return session.Verdict{Allowed: true, Rule: exempted.rule, Reason: exempted.reason}
+		passed.Rule, passed.Reason = exempted.rule, exempted.reason
+		return passed
 	}
 	for _, a := range p.allows {
 		if matched.has(a.cond.id) {
-			return session.Verdict{Allowed: true, Rule: a.rule, Reason: a.reason}
+			passed.Rule, passed.Reason = a.rule, a.reason
+			return passed
 		}
 	}
 	return session.Verdict{Rule: p.defaultRule, Reason: reasonNoAllow}
+}
+
+// hintUntil is what a peer is told of a refusal that is not about the channel: only
+// if it is for a while, and then after the proof.
+func hintUntil(q *statement, until time.Time) string {
+	if until.IsZero() {
+		return ""
+	}
+	return q.reply
 }
 
 // applies reports whether a requirement is one for this request.

@@ -5,7 +5,8 @@
 # "require" that applies holds or is exempted. What is not allowed is refused.
 #
 # Attributes, in all statements: protocol, channel, listener, group, user, from,
-# method. Each takes a text or a list of texts, of which one must match.
+# method, and more that docs/policy.md lists. Each takes a text or a list of texts, of
+# which one must match.
 
 # Files, over FTP, FTPS and SFTP, for members of the group "users".
 allow "files" {
@@ -28,16 +29,30 @@ require "encrypted-login" {
   reply   = "Use FTPS or SFTP: sftp://{hostname}"
 }
 
-# To move people over in steps, let the requirement apply to some networks or
-# listeners first, and widen it until "when" can be removed:
-#
-#   network "office" { cidrs = ["192.0.2.0/24", "2001:db8:1::/48"] }
+# To move people over in steps, say from when on it is recorded whom the requirement
+# would refuse, from when on they are told, refused for some minutes each hour, and
+# refused for good:
 #
 #   require "encrypted-login" {
 #     channel = "encrypted"
 #     reply   = "Use FTPS or SFTP: sftp://{hostname}"
-#     when { from = "office" }
+#     rollout "everybody" {
+#       everybody = true # or a group, networks, listeners
+#       observe   = "2027-01-11"
+#       warn      = "2027-02-01"
+#       brownout "2027-03-01" {
+#         every = "1h"
+#         for   = "5m"
+#       }
+#       enforce = "2027-04-01"
+#     }
 #   }
+#
+# Meanwhile, whoever has used encryption does not go back, and passwords that crossed
+# in clear have to be changed:
+#
+#   require "ratchet" { channel = "at least the account's own floor" }
+#   require "rotated" { exposed = "no, or for less than 14d" }
 #
 # A device that cannot encrypt gets an exemption: for one account, from one place,
 # until a day, with somebody who answers for it. All of that must be there.

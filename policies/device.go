@@ -96,7 +96,7 @@ func (d *decoder) device(b *hclsyntax.Block) {
 		}
 		dev.held.Name = dev.name
 	}
-	dev.place.protocol = 1 << protocolNumber(session.Relay)
+	dev.place.sets[dimProtocol] = 1 << protocolNumber(session.Relay)
 	var user string
 	known := []string{
 		"from", "listener", "allow", "user", "sender", "recipients", "messages", "size", "line_endings",

@@ -18,14 +18,14 @@ const (
 // q is about the channel and nothing else. From any other, an exempt is needed.
 func (d *device) exemptedFrom(q *statement) bool {
 	c := q.cond
-	return d.waiver(waiveClear) && c.channel != 0 && !c.channel.has(int(session.Plain)) &&
-		c.protocol == 0 && c.method == 0 && c.onlyWay() && q.ways == nil
+	return d.waiver(waiveClear) && c.sets[dimChannel] != 0 && !c.sets[dimChannel].has(int(session.Plain)) &&
+		c.sets[dimProtocol] == 0 && c.sets[dimMethod] == 0 && c.onlyWay() && q.ways == nil
 }
 
 // device decides about a peer that proves nothing; matched are the conditions that
 // the peer satisfies.
 func (p *Policy) device(matched *bits, r *session.Request) session.Verdict {
-	if v := p.connect(matched, r.Time); !v.Allowed {
+	if v := p.connect(matched, r); !v.Allowed {
 		return v
 	}
 	refused := session.Verdict{Rule: p.defaultRule, Reason: reasonNoDevice}
@@ -84,7 +84,12 @@ func (p *Policy) hold(v *session.Verdict, matched *bits, r *session.Request) {
 		}
 		v.Device = &d.held
 		if stage := d.stage(r.Time); stage != session.StageEnforce && (r.OldTLS || p.exempted(d, matched)) {
-			v.Stage, v.WouldRefuse = stage, d.observed
+			v.Stage = stage
+			if v.WouldRefuse == nil {
+				v.WouldRefuse = d.observed
+			} else {
+				v.WouldRefuse = append(slices.Clip(v.WouldRefuse), d.rule)
+			}
 		}
 		return
 	}
@@ -98,8 +103,11 @@ func (p *Policy) exempted(d *device, matched *bits) bool {
 	})
 }
 
-// DeviceInfo describes a device to whoever looks after it.
+// DeviceInfo describes a device to whoever looks after it, or with a Requirement an
+// exempt from that.
 type DeviceInfo struct {
+	Requirement string `json:"requirement,omitempty"`
+
 	Name  string        `json:"name"`
 	Rule  string        `json:"rule"`
 	From  []string      `json:"from"`

@@ -22,13 +22,31 @@
 //
 // # Conditions
 //
-// allow, require, when and exempt take the attributes protocol, channel,
-// listener, group, user, from and method. A value is a text or a list of texts,
+// allow, require, when, exempt and rollout take attributes, each of which looks at one
+// fact of a request: protocol, channel, listener, group, user, from, method, and those
+// of the files dimension.go and scale.go. A value is a text or a list of texts,
 // of which one must match; all attributes that are given must match. channel
 // takes "plain", "tls", "ssh", and "encrypted" for the last two. from takes names
 // of networks, networks (192.0.2.0/24) and addresses. A fact that is not known
 // matches no allow and no exempt, meets no requirement, and counts as matching in
 // a when: what is not known is refused.
+//
+// A condition is a box in the space of facts: for each dimension, a fact with few
+// values, a set of them; for each scale, a fact that is a number, spans of it; for names
+// a list, for addresses networks. Every fact is known from a phase on.
+//
+// # Rollouts
+//
+// A rollout in a require says for whom it comes into force in steps, by dates, in
+// windows of a brownout, and for a part of the accounts. A requirement that it does not
+// yet enforce refuses nobody: the verdict lists it in WouldRefuse and may have a Notice
+// for the client. In a brownout the refusal has the time to Retry.
+//
+// # Floors
+//
+// A require whose channel or factors is "at least the account's own floor" is made into
+// ordinary requirements, each for those who were seen to reach a level on so many days
+// (session.Floors). They share its name, its exempts and its rollouts.
 //
 // # Data connections
 //

@@ -44,6 +44,9 @@ func newError(diags hcl.Diagnostics, file *hcl.File, filename string) *Error {
 	return &Error{Diagnostics: diags, text: strings.TrimRight(text.String(), "\n")}
 }
 
+// maxSuggested is how many known words are listed.
+const maxSuggested = 24
+
 // suggest returns " Did you mean ...?" if one of the known words is close to
 // what was written, and otherwise lists them if there are few.
 func suggest(word string, known []string) string {
@@ -58,7 +61,7 @@ func suggest(word string, known []string) string {
 		return fmt.Sprintf(" Did you mean %q?", best)
 	case len(known) == 0:
 		return ""
-	case len(known) <= 12:
+	case len(known) <= maxSuggested:
 		return fmt.Sprintf(" Known are %s.", strings.Join(known, ", "))
 	default:
 		return ""

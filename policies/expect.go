@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,11 +12,45 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// The verdicts that an expect may name.
+// The verdicts that an expect may name, besides verdictInsecure and verdictPaused.
 const (
-	verdictAllow  = "allow"
-	verdictRefuse = "refuse"
+	verdictAllow   = "allow"
+	verdictObserve = "observe" // allowed, and recorded that it will be refused
+	verdictWarn    = "warn"    // allowed, and the client is told so
+	verdictRefuse  = "refuse"
 )
+
+func verdicts() []string {
+	return []string{verdictAllow, verdictObserve, verdictWarn, verdictRefuse, verdictInsecure, verdictPaused}
+}
+
+// is reports whether a verdict is what the word says.
+func is(v session.Verdict, word string) bool {
+	switch word {
+	case verdictAllow:
+		return v.Allowed
+	case verdictObserve:
+		return v.Allowed && v.Notice == "" && v.WouldRefuse != nil
+	case verdictWarn:
+		return v.Allowed && v.Notice != ""
+	case verdictInsecure:
+		return v.Insecure && v.Retry.IsZero()
+	case verdictPaused:
+		return !v.Retry.IsZero()
+	default:
+		return !v.Allowed
+	}
+}
+
+// word says a verdict in the words of is, the most particular.
+func word(v session.Verdict) string {
+	for _, w := range []string{verdictWarn, verdictObserve, verdictAllow, verdictPaused, verdictInsecure} {
+		if is(v, w) {
+			return w
+		}
+	}
+	return verdictRefuse
+}
 
 // An expectation is an expect: a request with the verdict that it must get.
 type expectation struct {
@@ -23,6 +58,20 @@ type expectation struct {
 	request session.Request
 	timed   bool // the request has a time of its own
 	verdict string
+	// exposed and age are for how long the password was exposed and how old it is, in
+	// seconds; 0 is not at all.
+	exposed, age int64
+}
+
+// attrFloor says to which level the floor of an account has risen, in an expect.
+const attrFloor = "floor"
+
+// before is the moment that long before the request; zero for 0.
+func (e *expectation) before(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return e.request.Time.Add(-time.Duration(seconds) * time.Second)
 }
 
 // expectation reads one expect. What it does not say is not known, save that
@@ -37,10 +86,12 @@ func (d *decoder) expectation(b *hclsyntax.Block) {
 	e := expectation{at: b.DefRange(), request: session.Request{
 		Phase: session.PhaseVerified, Time: d.opts.Now.UTC(), Known: true, Method: session.MethodPassword,
 	}}
-	known := append(conditionNames(), attrProven, "at", "verdict")
+	known := append(conditionNames(), attrProven, attrFloor, "at", "verdict")
+	known = slices.DeleteFunc(known, func(name string) bool { return name == dimWeekday.word() || name == scaleTime.word() })
 	d.attributes("An expect", b.Body, known, func(a *hclsyntax.Attribute) { d.expected(&e, a) })
+	e.request.Exposed, e.request.PasswordSet = e.before(e.exposed), e.before(e.age)
 	needed := map[string]string{
-		"user": "whom it is about", "protocol": "such as \"ftp\"", "verdict": "\"allow\" or \"refuse\"",
+		"user": "whom it is about", "protocol": "such as \"ftp\"", "verdict": "such as \"allow\" or \"refuse\"",
 	}
 	if e.request.Protocol == session.SFTP && b.Body.Attributes["channel"] == nil {
 		e.request.Channel = session.SSH
@@ -93,6 +144,10 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 		}
 	case attrProven:
 		r.Proven = d.proven(t)
+	case scaleExposed.word(), scaleAge.word():
+		d.expectedAge(e, a.Name, t)
+	case attrFloor:
+		d.expectedFloor(r, t)
 	case "listener":
 		if d.opts.Listeners == nil || oneOf(d.opts.Listeners) {
 			r.Listener = t.value
@@ -102,9 +157,40 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 	case "at":
 		r.Time, e.timed = d.expectedTime(t), true
 	case "verdict":
-		if oneOf([]string{verdictAllow, verdictRefuse}) {
+		if oneOf(verdicts()) {
 			e.verdict = t.value
 		}
+	default:
+		if dim, known := dimensionNamed(a.Name); known && oneOf(dim.values()) {
+			dim.assign(r, slices.Index(dim.values(), t.value))
+		}
+	}
+}
+
+// expectedAge reads for how long a password was exposed, or how old it is.
+func (d *decoder) expectedAge(e *expectation, name string, t text) {
+	seconds, ok := parseDays(t.value)
+	switch {
+	case name == scaleExposed.word() && t.value == "no":
+	case !ok:
+		d.fault(t.at, "Not a number of days", "In an expect, %s takes a number of days such as \"14d\".", name)
+	case name == scaleExposed.word():
+		e.exposed = seconds
+	default:
+		e.age = seconds
+	}
+}
+
+// expectedFloor lets the floor of the account be as high as it can, for one level and
+// those below.
+func (d *decoder) expectedFloor(r *session.Request, t text) {
+	words := []string{"encrypted", "code", "key"}
+	level := slices.Index(words, t.value)
+	if level < 0 {
+		d.fault(t.at, "Unknown floor", "There is no floor %q.%s", t.value, suggest(t.value, words))
+	}
+	for l := range level + 1 {
+		r.Floors.Client[l], r.Floors.Account[l], r.Floors.Quiet[l] = math.MaxUint16, math.MaxUint16, math.MaxUint16
 	}
 }
 
@@ -145,18 +231,14 @@ func (d *decoder) expectedTime(t text) time.Time {
 func (d *decoder) expect(p *Policy) {
 	for _, e := range d.expects {
 		verdict, phase := p.run(e.request)
-		got := verdictRefuse
-		if verdict.Allowed {
-			got = verdictAllow
-		}
-		if got != e.verdict {
+		if !is(verdict, e.verdict) {
 			d.fault(e.at, "Expectation not met", "Expected is %q, decided is %q at phase %q by %s: %s.",
-				e.verdict, got, phase, verdict.Rule, verdict.Reason)
+				e.verdict, word(verdict), phase, verdict.Rule, verdict.Reason)
 			continue
 		}
-		if until, ends := p.turns(e.request); ends && !e.timed {
+		if until, ends := p.turns(e.request, e.verdict); ends && !e.timed {
 			d.fault(e.at, "Expectation without a time",
-				"An exempt or device that this rests on holds until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
+				"An exempt, rollout or device that this rests on holds, or stays as it is, until %s only; then the policy could not be loaded any more. Add at = \"%s\".",
 				until, d.opts.Now.UTC().Format(time.DateOnly))
 		}
 	}
@@ -185,19 +267,27 @@ func (p *Policy) run(r session.Request) (session.Verdict, session.Phase) {
 	return p.Decide(r), session.PhaseVerified
 }
 
-// turns reports whether the verdict on r changes when an exemption or a device that
-// holds now ends, and which day that is written as.
-func (p *Policy) turns(r session.Request) (until string, ends bool) {
-	now, _ := p.run(r)
+// turns reports whether the verdict on r is another when an exemption or a device that
+// holds now ends, or a rollout goes on, and which day that is written as.
+func (p *Policy) turns(r session.Request, verdict string) (until string, ends bool) {
 	turnsAt := func(end time.Time) bool {
 		later := r
 		later.Time = end
 		then, _ := p.run(later)
-		return then.Allowed != now.Allowed
+		return !is(then, verdict)
 	}
 	for _, e := range p.exempts {
 		if !e.expired(r.Time) && turnsAt(e.until) {
 			return e.untilText, true
+		}
+	}
+	for _, q := range p.requires {
+		for _, w := range q.rollouts {
+			for _, s := range w.dates() {
+				if s.from.After(r.Time) && turnsAt(s.from) {
+					return s.written, true
+				}
+			}
 		}
 	}
 	for _, d := range p.devices {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"gateway/session"
 )
@@ -17,9 +18,11 @@ const (
 	resultNotMet     = "NOT MET"        // require
 	resultExempted   = "exempted"       // require
 	resultNoApply    = "does not apply" // require
+	resultStaged     = "not met yet"    // require: a rollout does not enforce it
 	resultExpired    = "expired"        // exempt: matches, too late
 	resultNotNeeded  = "not needed"     // exempt: matches, the requirement holds anyway
 	verdictInsecure  = "refuse before the credential"
+	verdictPaused    = "refuse for a while"
 	alternativeLimit = 16
 )
 
@@ -34,6 +37,12 @@ type Explanation struct {
 	Rule   string        `json:"rule"`
 	Reason string        `json:"reason"`
 	Reply  string        `json:"reply,omitempty"`
+	// Retry is when a refusal for a while is over.
+	Retry time.Time `json:"retry,omitzero"`
+	// WouldRefuse are the rules that will refuse it, and Notice what the client is told
+	// of that.
+	WouldRefuse []string `json:"would_refuse,omitempty"`
+	Notice      string   `json:"notice,omitempty"`
 	// Data is what holds for the data connections of FTP over TLS that is allowed.
 	Data *DataFinding `json:"data,omitempty"`
 	// SSHProfile is which algorithms SFTP that is allowed is offered, by what the
@@ -83,6 +92,7 @@ func (p *Policy) Explain(r session.Request) Explanation {
 	e := Explanation{
 		Request: r, Verdict: verdictRefuse, Phase: phase, Policy: p.hash,
 		Rule: verdict.Rule, Reason: verdict.Reason, Reply: verdict.Hint,
+		Retry: verdict.Retry, WouldRefuse: verdict.WouldRefuse, Notice: verdict.Notice,
 	}
 	switch {
 	case verdict.Allowed:
@@ -100,6 +110,8 @@ func (p *Policy) Explain(r session.Request) Explanation {
 			e.EnrolKeys, e.EnrolOffered = byPassword && verdict.Data.EnrolKeys, byPassword && verdict.Data.EnrolOffered
 			r.Phase = e.Request.Phase
 		}
+	case !verdict.Retry.IsZero():
+		e.Verdict = verdictPaused
 	case verdict.Insecure:
 		e.Verdict = verdictInsecure
 	}
@@ -129,6 +141,9 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 		if r.Method == session.MethodDevice && !s.peerOnly() {
 			return Finding{Result: resultNoApply, Why: []string{"it is about logins"}}
 		}
+		if s.late && r.Phase == session.PhaseNamed {
+			return Finding{Result: resultNoApply, Why: []string{"it is decided after the proof"}}
+		}
 		if why := s.outside(r); len(why) > 0 {
 			return Finding{Result: resultNoApply, Why: why}
 		}
@@ -146,7 +161,14 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 		if len(s.exempts) > 0 {
 			unmet = append(unmet, "no exempt matches")
 		}
-		return Finding{Result: resultNotMet, Why: unmet}
+		result := resultNotMet
+		if at := s.plainStanding(&r); at.by != nil {
+			unmet = append(unmet, at.by.text(at.stage, at.until, cohortOf(&r)))
+			if !at.refuses() {
+				result = resultStaged
+			}
+		}
+		return Finding{Result: result, Why: unmet}
 	case kindExempt:
 		switch {
 		case len(unmet) > 0:
@@ -165,6 +187,20 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 	}
 }
 
+// plainStanding is standing by the plain reading of the rollouts' conditions.
+func (s *statement) plainStanding(r *session.Request) standing {
+	out := standing{stage: session.StageEnforce}
+	for _, w := range s.rollouts {
+		if len(w.cond.unmet(*r)) > 0 {
+			continue
+		}
+		if stage, until := w.stage(r.Time, cohortOf(r)); out.by == nil || rank(stage) < rank(out.stage) {
+			out = standing{stage, until, w}
+		}
+	}
+	return out
+}
+
 // outside says why a requirement does not apply to r; nothing if it does. What is
 // not known counts as matching.
 func (s *statement) outside(r session.Request) []string {
@@ -172,11 +208,10 @@ func (s *statement) outside(r session.Request) []string {
 		return nil
 	}
 	known := *s.when
-	if protocolNumber(r.Protocol) < 0 {
-		known.protocol = 0
-	}
-	if methodNumber(r.Method) < 0 {
-		known.method = 0
+	for d := range dimensions {
+		if d.number(&r, known.zone) < 0 {
+			known.sets[d] = 0
+		}
 	}
 	if r.Listener == "" {
 		known.listener = nil
@@ -186,6 +221,9 @@ func (s *statement) outside(r session.Request) []string {
 	}
 	if r.User == "" {
 		known.user, known.group = nil, nil
+	}
+	if r.Time.IsZero() {
+		known.spans[scaleTime] = nil
 	}
 	return known.unmet(r)
 }
@@ -221,6 +259,15 @@ func (e Explanation) WriteText(w io.Writer) error {
 	fmt.Fprintf(&b, "by       %s\nbecause  %s\n", e.Rule, e.Reason)
 	if e.Reply != "" {
 		fmt.Fprintf(&b, "reply    %s\n", e.Reply)
+	}
+	if !e.Retry.IsZero() {
+		fmt.Fprintf(&b, "until    %s\n", e.Retry.UTC().Format("2006-01-02 15:04:05 UTC"))
+	}
+	for _, rule := range e.WouldRefuse {
+		fmt.Fprintf(&b, "later    will be refused by %s\n", rule)
+	}
+	if e.Notice != "" {
+		fmt.Fprintf(&b, "notice   %s\n", e.Notice)
 	}
 	if e.Data != nil {
 		lines := e.Data.lines()

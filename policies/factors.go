@@ -3,7 +3,6 @@ package policies
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"gateway/session"
 
@@ -41,10 +40,10 @@ func askingFactors(list []*statement) []*statement {
 
 // lacking is what is not enough for whoever the conditions matched: each rule
 // that applies and is not exempted must be met.
-func (p *Policy) lacking(matched *bits, now time.Time) session.Lacking {
+func (p *Policy) lacking(matched *bits, r *session.Request) session.Lacking {
 	var out session.Lacking
 	for _, q := range p.factorRules {
-		if q.applies(matched) && exemption(q, matched, now) == nil {
+		if q.applies(matched) && exemption(q, matched, r.Time) == nil && q.standing(matched, r).refuses() {
 			out |= q.lacking
 		}
 	}
@@ -54,11 +53,25 @@ func (p *Policy) lacking(matched *bits, now time.Time) session.Lacking {
 // unproven refuses r by the first rule that wants more than was proven.
 func (p *Policy) unproven(matched *bits, r *session.Request) session.Verdict {
 	for _, q := range p.factorRules {
-		if q.lacking.More(r.Proven) && q.applies(matched) && exemption(q, matched, r.Time) == nil {
-			return session.Verdict{Rule: q.rule, Reason: q.unproven, Lacking: q.lacking}
+		if !q.lacking.More(r.Proven) || !q.applies(matched) || exemption(q, matched, r.Time) != nil {
+			continue
+		}
+		if s := q.standing(matched, r); s.refuses() {
+			return session.Verdict{Rule: q.rule, Reason: q.unproven, Lacking: q.lacking, Retry: s.until, Hint: hintUntil(q, s.until)}
 		}
 	}
 	return session.Verdict{Rule: p.defaultRule, Reason: reasonPhase} // not reached
+}
+
+// shortOfProof notes the rules that want more than was proven and are not yet in
+// force.
+func (p *Policy) shortOfProof(v *session.Verdict, matched *bits, r *session.Request) {
+	for _, q := range p.factorRules {
+		if !q.lacking.More(r.Proven) || !q.applies(matched) || exemption(q, matched, r.Time) != nil {
+			continue
+		}
+		q.standing(matched, r).note(v, q, r)
+	}
 }
 
 // waysText lists what a require wants proven.
@@ -84,7 +97,7 @@ func (s *statement) short(r session.Request) []string {
 // there, or by a certificate and a password over FTP.
 func (p *Policy) lintFactors(warn func(s *statement, format string, args ...any)) {
 	for _, q := range p.factorRules {
-		if q.cond.protocol != 0 && !q.cond.protocol.has(protocolNumber(session.FTP)) && !q.cond.protocol.has(protocolNumber(session.Submission)) {
+		if q.cond.sets[dimProtocol] != 0 && !q.cond.sets[dimProtocol].has(protocolNumber(session.FTP)) && !q.cond.sets[dimProtocol].has(protocolNumber(session.Submission)) {
 			continue
 		}
 		var closed []string
@@ -93,9 +106,9 @@ func (p *Policy) lintFactors(warn func(s *statement, format string, args ...any)
 			session.Submission: session.FactorPassword,
 		} {
 			served := slices.ContainsFunc(p.allows, func(a *statement) bool {
-				return a.cond.protocol == 0 || a.cond.protocol.has(protocolNumber(protocol))
+				return a.cond.sets[dimProtocol] == 0 || a.cond.sets[dimProtocol].has(protocolNumber(protocol))
 			})
-			applies := q.when == nil || q.when.protocol == 0 || q.when.protocol.has(protocolNumber(protocol))
+			applies := q.when == nil || q.when.sets[dimProtocol] == 0 || q.when.sets[dimProtocol].has(protocolNumber(protocol))
 			if served && applies && !slices.ContainsFunc(q.ways, func(w session.Factors) bool { return w&^can == 0 }) {
 				closed = append(closed, string(protocol))
 			}

@@ -28,9 +28,10 @@ func (p *Policy) lint(now time.Time) []Warning {
 	}
 	warn := func(s *statement, format string, args ...any) { at(s.line, format, args...) }
 	for _, q := range p.requires {
-		if q.cond.channel != 0 && q.when != nil && q.when.aboutUser() && !q.when.aboutPlace() {
+		if q.aboutChannel() && q.when != nil && (q.when.user != nil || q.when.group != nil) && !q.when.aboutPlace() && q.part == 0 {
 			warn(q, "require %q is for some users only and about the channel: whether a password is asked for in clear "+
-				"depends on who is named, so the answer tells names apart; add from or listener to its when, or drop user and group", q.name)
+				"depends on who is named, on all networks; names that do not exist are answered as some account would be; "+
+				"add from or listener to its when, or drop user and group", q.name)
 		}
 	}
 	for _, e := range p.exempts {
@@ -44,6 +45,8 @@ func (p *Policy) lint(now time.Time) []Warning {
 			warn(e, "exempt %q %q is never needed: wherever it matches, the requirement holds or does not apply", e.name, e.own)
 		}
 	}
+	p.lintRollouts(now, at)
+	p.lintFacts(now, at)
 	p.lintData(warn)
 	p.lintSSH(warn)
 	p.lintFactors(warn)
@@ -78,12 +81,18 @@ func ways() []way {
 
 // admits reports whether the condition can match over the way; nil matches all.
 func (c *condition) admits(w way) bool {
-	return c == nil || (c.protocol == 0 || c.protocol.has(w.protocol)) &&
-		(c.channel == 0 || c.channel.has(w.channel)) && (c.method == 0 || c.method.has(w.method))
+	return c == nil || c.sets[dimProtocol].admits(w.protocol) && c.sets[dimChannel].admits(w.channel) && c.sets[dimMethod].admits(w.method)
 }
 
 // onlyWay reports whether the condition looks at the way alone.
-func (c *condition) onlyWay() bool { return !c.aboutUser() && !c.aboutPlace() }
+func (c *condition) onlyWay() bool {
+	for d, s := range c.sets {
+		if s != 0 && dimension(d) > dimMethod {
+			return false
+		}
+	}
+	return !c.aboutUser() && !c.aboutPlace() && !c.spanned()
+}
 
 // possible reports whether an allow can let somebody in, as far as that can be
 // told from the ways: a requirement for everybody that nobody is exempted from
@@ -118,7 +127,7 @@ func (s *statement) needed() bool {
 		return true
 	}
 	return slices.ContainsFunc(ways(), func(w way) bool {
-		return s.cond.admits(w) && q.when.admits(w) && (!q.cond.admits(w) || q.cond.aboutUser() || q.cond.aboutPlace())
+		return s.cond.admits(w) && q.when.admits(w) && (!q.cond.admits(w) || !q.cond.onlyWay())
 	})
 }
 

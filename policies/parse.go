@@ -44,6 +44,8 @@ type decoder struct {
 
 	seen       map[string]int // kind and name, to the line
 	networks   map[string]network
+	profiles   map[string]profile
+	zone       *time.Location
 	allows     []*statement
 	requires   []*statement
 	exempts    []*statement
@@ -108,13 +110,18 @@ func (d *decoder) read(src []byte) *hcl.File {
 		d.fault(a.NameRange, "Setting outside of a statement", "%q stands outside of any statement.%s", a.Name, suggest(a.Name, kinds()))
 	}
 	for _, b := range body.Blocks {
-		if b.Type == kindNetwork {
+		switch b.Type {
+		case kindNetwork:
 			d.network(b)
+		case kindProfile:
+			d.profile(b)
+		case kindSettings:
+			d.settings(b)
 		}
 	}
 	for _, b := range body.Blocks {
 		switch b.Type {
-		case kindNetwork:
+		case kindNetwork, kindProfile, kindSettings:
 		case kindAllow:
 			d.allow(b)
 		case kindRequire:
@@ -125,11 +132,11 @@ func (d *decoder) read(src []byte) *hcl.File {
 			d.device(b)
 		case kindExpect:
 			d.expectation(b)
-		case "assert", "rollout", "profile", "group", "forbid", "crypto", "brownout":
+		case "assert", "group", "forbid", "crypto":
 			d.fault(b.TypeRange, "Statement not available yet",
 				"%q is planned and not part of the language yet. Known are %s.", b.Type, strings.Join(kinds(), ", "))
-		case "when":
-			d.fault(b.TypeRange, "Statement in the wrong place", "\"when\" belongs inside a require.")
+		case "when", kindRollout, "brownout":
+			d.fault(b.TypeRange, "Statement in the wrong place", "%q belongs inside a require.", b.Type)
 		default:
 			d.fault(b.TypeRange, "Unknown statement", "There is no statement %q.%s", b.Type, suggest(b.Type, kinds()))
 		}
@@ -145,7 +152,7 @@ func (d *decoder) read(src []byte) *hcl.File {
 }
 
 func kinds() []string {
-	return []string{kindNetwork, kindAllow, kindRequire, kindExempt, kindDevice, kindExpect}
+	return []string{kindSettings, kindNetwork, kindProfile, kindAllow, kindRequire, kindExempt, kindDevice, kindExpect}
 }
 
 // inOrder lists attributes as they stand in the file.

@@ -49,6 +49,7 @@ type Policy struct {
 	devices                   []*device    // by name
 	relays                    []string     // Options.Relays, not nil if the listeners are known
 	networks                  []network    // by name
+	profiles                  []profile    // by name
 	listeners                 []string     // that are named, or Options.Listeners
 	warnings                  []Warning
 	defaultRule               string // for verdicts that no statement is the cause of
@@ -83,7 +84,7 @@ func Parse(src []byte, filename string, opts Options) (*Policy, error) {
 	}
 	d := &decoder{
 		filename: filename, opts: opts,
-		networks: make(map[string]network), seen: make(map[string]int),
+		networks: make(map[string]network), profiles: make(map[string]profile), seen: make(map[string]int), zone: time.UTC,
 	}
 	file := d.read(src)
 	if d.diags.HasErrors() {
@@ -111,6 +112,10 @@ func (d *decoder) policy(src []byte) *Policy {
 		p.networks = append(p.networks, n)
 	}
 	slices.SortFunc(p.networks, func(a, b network) int { return strings.Compare(a.name, b.name) })
+	for _, pr := range d.profiles {
+		p.profiles = append(p.profiles, pr)
+	}
+	slices.SortFunc(p.profiles, func(a, b profile) int { return strings.Compare(a.name, b.name) })
 	// By name, so that which of several statements is said to have decided does
 	// not depend on their order in the file either.
 	byName := func(a, b *statement) int { return strings.Compare(a.name+"\x00"+a.own, b.name+"\x00"+b.own) }
@@ -125,7 +130,7 @@ func (d *decoder) policy(src []byte) *Policy {
 	for _, dev := range p.devices {
 		dev.setTexts(base, d.opts.Hostname)
 		for _, q := range p.requires {
-			if dev.exemptedFrom(q) {
+			if dev.exemptedFrom(q) && !q.absolute {
 				q.exempts = append(q.exempts, dev.login)
 			}
 		}
@@ -134,7 +139,11 @@ func (d *decoder) policy(src []byte) *Policy {
 		p.relays = append([]string{}, d.opts.Relays...)
 	}
 	for _, e := range p.exempts {
-		e.requirement.exempts = append(e.requirement.exempts, e)
+		for _, q := range p.requires {
+			if q.name == e.name {
+				q.exempts = append(q.exempts, e)
+			}
+		}
 	}
 	if p.listeners == nil {
 		p.listeners = d.namedListeners()
@@ -142,7 +151,7 @@ func (d *decoder) policy(src []byte) *Policy {
 	p.grants, p.demands = sayingData(p.allows), sayingData(p.requires)
 	p.sshDemands = demandingSSH(p.requires)
 	p.factorRules = askingFactors(p.requires)
-	p.tables = compile(p.allows, p.requires, p.exempts, p.devices)
+	p.tables = compile(p.allows, p.requires, p.exempts, p.devices, d.zone)
 	return p
 }
 

@@ -32,6 +32,10 @@ func randomCondition(r *rand.Rand, names ...string) string {
 		"protocol": {"ftp", "sftp", "submission"}, "channel": {"plain", "tls", "ssh", "encrypted"},
 		"listener": {"a", "b"}, "user": {"alice", "bob"}, "group": {"g", "h"},
 		"from": {"near", "10.1.0.0/16", "2001:db8::/32"}, "method": {"password", "publickey"},
+		"client": {"winscp", "curl", "unknown"}, "tls_version": {"1.2", "1.3"}, "resumed": {"yes", "no"}, "client_certificate": {"yes", "no"},
+		"weekday": {"monday", "workday", "sunday"}, "time": {"08:00-18:00", "22:00-12:30", "00:00-12:00"},
+		"known_place": {"yes", "no"}, "exposed": {"no", "yes", "no, or for less than 14d", "for more than 14d"}, "password_age": {"less than 90d", "more than 30d"},
+		"key": {"rsa", "ed25519"},
 	}
 	var b strings.Builder
 	for _, i := range r.Perm(len(names))[:1+r.IntN(3)] {
@@ -40,7 +44,17 @@ func randomCondition(r *rand.Rand, names ...string) string {
 	return b.String()
 }
 
-func randomAllow(r *rand.Rand, n int) string {
+// ofPeer are the attributes that do not look at the account; early all but those that
+// are known after the proof.
+func ofPeer() []string {
+	return slices.DeleteFunc(early(), func(n string) bool { return n == "known_place" || n == "exposed" || n == "password_age" })
+}
+
+func early() []string {
+	return slices.DeleteFunc(conditionNames(), func(n string) bool { return n == "key" })
+}
+
+func randomAllow(r *rand.Rand, n int, names ...string) string {
 	data := ""
 	if r.IntN(3) == 0 {
 		data = "  tls_resumption = " + strconv.Quote(pick(r, resumptions()...)) + "\n"
@@ -48,15 +62,18 @@ func randomAllow(r *rand.Rand, n int) string {
 	if r.IntN(3) == 0 {
 		data += "  grants = " + some(r, grantWords()...) + "\n"
 	}
-	return fmt.Sprintf("allow \"a%d\" {\n%s%s}\n", n, randomCondition(r, conditionNames()...), data)
+	return fmt.Sprintf("allow \"a%d\" {\n%s%s}\n", n, randomCondition(r, names...), data)
 }
 
-func randomRequire(r *rand.Rand, n int) string {
+func randomRequire(r *rand.Rand, n int, names ...string) string {
 	when := ""
 	if r.IntN(2) == 0 {
-		when = "  when {\n" + randomCondition(r, conditionNames()...) + "  }\n"
+		when = "  when {\n" + randomCondition(r, names...) + "  }\n"
 	}
-	what := randomCondition(r, conditionNames()...)
+	if r.IntN(3) == 0 {
+		return fmt.Sprintf("require \"r%d\" {\n%s%s%s}\n", n, randomCondition(r, names...), when, randomRollouts(r))
+	}
+	what := randomCondition(r, names...)
 	if k := r.IntN(3); k > 0 {
 		data := "  tls_resumption = " + strconv.Quote(pick(r, resumptions()...)) + "\n"
 		if what += data; k == 1 {
@@ -64,6 +81,18 @@ func randomRequire(r *rand.Rand, n int) string {
 		}
 	}
 	return fmt.Sprintf("require \"r%d\" {\n%s%s}\n", n, what, when)
+}
+
+func randomRollouts(r *rand.Rand) string {
+	out := ""
+	for i := range 1 + r.IntN(2) {
+		whom := randomCondition(r, "user", "group", "protocol", "channel")
+		where := "  from = \"near\"\n"
+		dates := pick(r, "observe = \"2027-01-01\"\n", "warn = \"2027-01-01\"\n", "brownout \"2027-01-01\" {\n every = \"2h\"\n for = \"1h\"\n}\n", "")
+		out += fmt.Sprintf("rollout \"w%d\" {\n%s%s%s  enforce = [%s]\n}\n", i, whom, where, dates,
+			pick(r, `"2027-02-01"`, `"2027-06-01"`, `"2027-02-01 50%", "2027-06-01"`))
+	}
+	return out
 }
 
 func randomExempt(r *rand.Rand, requirement, n int) string {
@@ -78,14 +107,14 @@ func randomExempt(r *rand.Rand, requirement, n int) string {
 
 const nearby = "network \"near\" { cidrs = [\"10.0.0.0/15\", \"10.1.2.0/24\", \"192.0.2.1\"] }\n"
 
-func randomPolicy(r *rand.Rand) []string {
+func randomPolicy(r *rand.Rand, names ...string) []string {
 	var out []string
 	for i := range 1 + r.IntN(4) {
-		out = append(out, randomAllow(r, i))
+		out = append(out, randomAllow(r, i, names...))
 	}
 	requires := r.IntN(4)
 	for i := range requires {
-		out = append(out, randomRequire(r, i))
+		out = append(out, randomRequire(r, i, names...))
 	}
 	if requires > 0 {
 		for i := range r.IntN(4) {
@@ -100,10 +129,18 @@ func randomRequest(r *rand.Rand) session.Request {
 		Phase: session.Phase(pick(r, "connect", "named", "verified")), Time: noon(),
 		Listener: pick(r, "a", "b", "c", ""), Protocol: session.Protocol(pick(r, "ftp", "sftp", "submission", "relay", "")),
 		Channel: session.ChannelKind(r.IntN(3)), Method: session.Method(pick(r, "password", "publickey", "keyboard-interactive", "")),
-		User: pick(r, "alice", "bob", "carol"), Known: r.IntN(4) > 0,
+		User: pick(r, "alice", "bob", "carol"), Known: r.IntN(4) > 0, Cohort: uint8(r.IntN(session.Cohorts)),
+		Client: session.Client(r.IntN(int(session.Clients))), Place: r.IntN(2) == 0, PasswordSet: noon().AddDate(0, 0, -r.IntN(120)),
 	}
 	if addr := pick(r, "10.0.0.0", "10.1.2.3", "10.1.255.255", "10.2.0.0", "192.0.2.1", "2001:db8::1", "::1", ""); addr != "" {
 		out.Remote = netip.MustParseAddr(addr)
+	}
+	if out.Channel == session.TLS {
+		out.TLS = session.TLSFacts{Version: pick(r, "TLS 1.2", "TLS 1.3"), Resumed: r.IntN(2) == 0, Certificate: r.IntN(2) == 0}
+	}
+	out.Time = out.Time.Add(time.Duration(r.IntN(7*24*60)) * time.Minute)
+	if r.IntN(2) == 0 {
+		out.Exposed = out.Time.AddDate(0, 0, -r.IntN(30))
 	}
 	if out.Known {
 		out.Groups = [][]string{nil, {"g"}, {"h"}, {"g", "h"}, {"x"}}[r.IntN(5)]
@@ -122,7 +159,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		statements := randomPolicy(r)
+		statements := randomPolicy(r, early()...)
 		p := parseStatements(t, statements)
 		r.Shuffle(len(statements), func(i, j int) { statements[i], statements[j] = statements[j], statements[i] })
 		q := parseStatements(t, statements)
@@ -148,10 +185,10 @@ func TestMonotone(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		statements := append(randomPolicy(r), randomRequire(r, 100))
+		statements := append(randomPolicy(r, early()...), randomRequire(r, 100, early()...))
 		p := parseStatements(t, statements)
-		stricter := parseStatements(t, append(slices.Clone(statements), randomRequire(r, 101)))
-		wider := parseStatements(t, append(slices.Clone(statements), randomAllow(r, 101), randomExempt(r, 100, 101)))
+		stricter := parseStatements(t, append(slices.Clone(statements), randomRequire(r, 101, early()...)))
+		wider := parseStatements(t, append(slices.Clone(statements), randomAllow(r, 101, early()...), randomExempt(r, 100, 101)))
 		for range 50 {
 			req := randomRequest(r)
 			got := p.Decide(req)
@@ -191,7 +228,7 @@ func TestTablesDecideAsStatementsRead(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 3))
-		p := parseStatements(t, randomPolicy(r))
+		p := parseStatements(t, randomPolicy(r, early()...))
 		for range 100 {
 			req := randomRequest(r)
 			req.Phase = session.PhaseNamed
@@ -256,17 +293,37 @@ func TestAnybodyIsSomebody(t *testing.T) {
 	}
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 4))
-		p := parseStatements(t, randomPolicy(r))
+		p := parseStatements(t, randomPolicy(r, ofPeer()...))
 		for range 20 {
 			req := randomRequest(r)
 			req.Phase, req.User, req.Known, req.Groups = session.PhaseNamed, "", false, nil
 			want := slices.ContainsFunc(users, func(u session.Request) bool {
 				who := req
-				who.User, who.Known, who.Groups = u.User, u.Known, u.Groups
+				who.User, who.Known, who.Groups, who.Cohort = u.User, u.Known, u.Groups, session.Cohorts-1
 				return p.Decide(who).Allowed
 			})
 			if got := p.Decide(req).Allowed; got != want {
 				t.Fatalf("seed %d, %+v: got %v, want %v for\n%s", seed, req, got, want, p.Source())
+			}
+		}
+	}
+}
+
+// What looks at the account besides its name and groups may be so or not: whoever
+// would be let in is asked for a credential.
+func TestAnybodyCoversEveryAccount(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(rounds) {
+		r := rand.New(rand.NewPCG(seed, 6))
+		p := parseStatements(t, randomPolicy(r, early()...))
+		for range 50 {
+			who := randomRequest(r)
+			who.Phase, who.Known, who.Cohort = session.PhaseNamed, true, session.Cohorts-1
+			anybody := who
+			anybody.User, anybody.Known, anybody.Groups, anybody.Place = "", false, nil, false
+			anybody.Exposed, anybody.PasswordSet = time.Time{}, time.Time{}
+			if p.Decide(who).Allowed && !p.Decide(anybody).Allowed {
+				t.Fatalf("seed %d: %+v is let in and nobody is asked:\n%s", seed, who, p.Source())
 			}
 		}
 	}
@@ -277,7 +334,7 @@ func TestConnectRefusesOnlyTheHopeless(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 5))
-		p := parseStatements(t, randomPolicy(r))
+		p := parseStatements(t, randomPolicy(r, early()...))
 		for range 50 {
 			req := randomRequest(r)
 			peer := session.Request{Phase: session.PhaseConnect, Time: req.Time, Listener: req.Listener, Protocol: req.Protocol, Remote: req.Remote}
@@ -297,6 +354,7 @@ func fortyRules() string {
 		fmt.Fprintf(&b, "allow \"a%d\" {\n protocol = [\"ftp\", \"sftp\"]\n group = [\"g%d\", \"users\"]\n tls_resumption = \"preferred\"\n grants = \"clear-data\"\n}\n", i, i)
 		fmt.Fprintf(&b, "require \"r%d\" {\n channel = \"encrypted\"\n when {\n group = \"g%d\"\n from = \"10.%d.0.0/16\"\n }\n}\n", i, i, i)
 		fmt.Fprintf(&b, "require \"s%d\" {\n method = [\"password\", \"publickey\"]\n tls_resumption = \"required\"\n when { user = \"u%d\" }\n}\n", i, i)
+		fmt.Fprintf(&b, "require \"w%d\" {\n channel = \"encrypted\"\n when {\n user = \"w%d\"\n from = \"192.0.2.0/24\"\n }\n rollout \"all\" {\n everybody = true\n warn = \"2027-01-01\"\n enforce = \"2027-09-01\"\n }\n}\n", i, i)
 		fmt.Fprintf(&b, "exempt \"r%d\" \"e\" {\n user = \"u%d\"\n from = \"near\"\n until = \"2027-06-30\"\n owner = \"o\"\n because = \"b\"\n}\n", i, i)
 	}
 	return b.String()
@@ -307,6 +365,7 @@ func TestDecideDoesNotAllocate(t *testing.T) {
 	for name, r := range map[string]session.Request{
 		"verified": request(groups("users", "g3")), "named": request(named, plain), "connect": request(connecting),
 		"anybody": request(nameless), "unknown": request(unknown, named), "exempt": request(plain, from("10.1.0.1"), groups("g1")),
+		"warned": request(plain, func(r *session.Request) { r.User = "w3" }),
 	} {
 		if n := testing.AllocsPerRun(100, func() { p.Decide(r) }); n != 0 {
 			t.Errorf("%s: got %v allocations, want none", name, n)
@@ -321,6 +380,7 @@ func BenchmarkDecide(b *testing.B) {
 	}
 	for name, r := range map[string]session.Request{
 		"verified": request(groups("users", "g3")), "connect": request(connecting), "anybody": request(nameless),
+		"warned": request(plain, func(r *session.Request) { r.User = "w3" }),
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

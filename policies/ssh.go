@@ -95,7 +95,7 @@ func (p *Policy) ssh(matched *bits, now time.Time) session.SSHRules {
 
 // overSSH reports whether the condition can match SFTP.
 func (c *condition) overSSH() bool {
-	return c == nil || c.protocol == 0 || c.protocol.has(protocolNumber(session.SFTP))
+	return c == nil || c.sets[dimProtocol] == 0 || c.sets[dimProtocol].has(protocolNumber(session.SFTP))
 }
 
 // lintSSH warns of demands that change nothing.

@@ -3,15 +3,15 @@ package policies
 import (
 	"net/netip"
 	"slices"
-	"sort"
+	"time"
 
 	"gateway/session"
 )
 
 const (
 	words = 16
-	// maxConditions is how many conditions a policy may have: one for each allow
-	// and exempt, one for each require and one more for its when, one for each device
+	// maxConditions is how many conditions a policy may have: one for each allow,
+	// exempt and rollout, one for each require and one more for its when, one for each device
 	// and one more for its user.
 	maxConditions = words * 64
 )
@@ -87,62 +87,78 @@ func newTable[K comparable](conds []*condition, whens *bits, list func(*conditio
 	return t
 }
 
-// numbers lists the members of a set below n.
-func (s set) numbers(n int) []int {
-	var list []int
-	for i := range n {
-		if s.has(i) {
-			list = append(list, i)
-		}
-	}
-	return list
-}
-
-// A ranges tells for each address which conditions it satisfies: the space of
-// addresses is cut where any network begins or ends, and each piece has its bits.
-type ranges struct {
-	starts []netip.Addr // ascending; piece i reaches up to the next start
-	pieces []*bits
-	other  bits
+// A wordTable is that of a dimension.
+type wordTable struct {
+	values []bits // by number
 	absent bits
 }
 
-func (r *ranges) get(a netip.Addr) *bits {
-	i := sort.Search(len(r.starts), func(i int) bool { return a.Less(r.starts[i]) })
-	if i == 0 {
-		return &r.other
+func (t *wordTable) get(n int) *bits {
+	if n < 0 {
+		return &t.absent
 	}
-	return r.pieces[i-1]
+	return &t.values[n]
 }
 
-func newRanges(conds []*condition, whens *bits) ranges {
-	var r ranges
+func newWordTable(conds []*condition, whens *bits, d dimension) wordTable {
+	t := wordTable{values: make([]bits, len(d.values()))}
 	for _, c := range conds {
-		if c.from == nil {
-			r.other.set(c.id)
+		for n := range t.values {
+			if c.sets[d].admits(n) {
+				t.values[n].set(c.id)
+			}
+		}
+		if c.sets[d] == 0 {
+			t.absent.set(c.id)
 		}
 	}
-	r.absent = r.other
-	r.absent.or(whens)
-	// At each edge, the conditions that a network begins or ends for.
+	t.absent.or(whens)
+	return t
+}
+
+// A ranges tells for each value of an ordered fact, an address or a number, which
+// conditions it satisfies: the values are cut where any condition begins or ends to
+// hold, and each piece has its bits.
+type ranges[K comparable] struct {
+	compare func(a, b K) int
+	starts  []K // ascending; piece i reaches up to the next start
+	pieces  []*bits
+	other   bits // below the first
+}
+
+func (r *ranges[K]) get(v K) *bits {
+	low, high := 0, len(r.starts)
+	for low < high {
+		middle := (low + high) / 2
+		if r.compare(v, r.starts[middle]) < 0 {
+			high = middle
+		} else {
+			low = middle + 1
+		}
+	}
+	if low == 0 {
+		return &r.other
+	}
+	return r.pieces[low-1]
+}
+
+// newRanges builds the table of one ordered fact. each calls edge where a condition
+// begins to hold and where it holds no longer, and reports whether it looks at the
+// fact at all.
+func newRanges[K comparable](conds []*condition, compare func(a, b K) int, each func(c *condition, edge func(at K, begin bool)) bool) ranges[K] {
+	r := ranges[K]{compare: compare}
 	type edge struct {
-		at    netip.Addr
+		at    K
 		id    int
 		begin bool
 	}
 	var edges []edge
 	for _, c := range conds {
-		for _, p := range c.from {
-			edges = append(edges, edge{p.Addr(), c.id, true})
-			if next := lastAddr(p).Next(); next.IsValid() {
-				edges = append(edges, edge{next, c.id, false})
-			} else if p.Addr().Is4() {
-				// The end of IPv4 is where IPv6 begins in the order of addresses.
-				edges = append(edges, edge{netip.IPv6Unspecified(), c.id, false})
-			}
+		if !each(c, func(at K, begin bool) { edges = append(edges, edge{at, c.id, begin}) }) {
+			r.other.set(c.id)
 		}
 	}
-	slices.SortFunc(edges, func(a, b edge) int { return a.at.Compare(b.at) })
+	slices.SortFunc(edges, func(a, b edge) int { return compare(a.at, b.at) })
 	depth := make([]int, maxConditions)
 	now := r.other
 	for i, e := range edges {
@@ -166,6 +182,22 @@ func newRanges(conds []*condition, whens *bits) ranges {
 	return r
 }
 
+// newAddresses builds the table of the peer's address.
+func newAddresses(conds []*condition) ranges[netip.Addr] {
+	return newRanges(conds, netip.Addr.Compare, func(c *condition, edge func(at netip.Addr, begin bool)) bool {
+		for _, p := range c.from {
+			edge(p.Addr(), true)
+			if next := lastAddr(p).Next(); next.IsValid() {
+				edge(next, false)
+			} else if p.Addr().Is4() {
+				// The end of IPv4 is where IPv6 begins in the order of addresses.
+				edge(netip.IPv6Unspecified(), false)
+			}
+		}
+		return c.from != nil
+	})
+}
+
 // lastAddr is the highest address of a network.
 func lastAddr(p netip.Prefix) netip.Addr {
 	b := p.Addr().AsSlice()
@@ -178,9 +210,20 @@ func lastAddr(p netip.Prefix) netip.Addr {
 
 // tables is a compiled policy.
 type tables struct {
-	protocol, channel, method table[int]
-	listener, user, group     table[string]
-	from                      ranges
+	dims                  [dimensions]wordTable
+	scales                [scales]scaleTable
+	zone                  *time.Location
+	listener, user, group table[string]
+	from                  ranges[netip.Addr]
+	nowhere               bits // satisfied by an address that is not known
+
+	// early, named and proven are the facts that some condition looks at, by the
+	// phase from which on they are known.
+	early, named, proven facts
+	// own are the facts of the account among those named, and anybody the conditions
+	// that somebody or other satisfies in them: of when, those that everybody does.
+	own     facts
+	anybody bits
 
 	allows bits
 	inside bits // conditions for an address of ours that is private
@@ -191,6 +234,51 @@ type tables struct {
 	anyKind bool
 }
 
+// facts are those that a decision looks at.
+type facts struct {
+	dims   []dimension
+	scales []scale
+}
+
+// of returns the facts that are known from a phase on.
+func (t *tables) of(phase session.Phase) *facts {
+	switch phase {
+	case session.PhaseConnect:
+		return &t.early
+	case session.PhaseNamed:
+		return &t.named
+	default:
+		return &t.proven
+	}
+}
+
+// apply takes away the conditions that the facts of r, known from the phase on, do
+// not satisfy.
+func (t *tables) apply(matched *bits, r *session.Request, phase session.Phase) {
+	f := t.of(phase)
+	if phase == session.PhaseNamed {
+		if r.User == "" {
+			matched.and(&t.anybody)
+		} else {
+			t.applyFacts(matched, r, &t.own)
+		}
+	}
+	t.applyFacts(matched, r, f)
+}
+
+func (t *tables) applyFacts(matched *bits, r *session.Request, f *facts) {
+	for _, d := range f.dims {
+		matched.and(t.dims[d].get(d.number(r, t.zone)))
+	}
+	for _, s := range f.scales {
+		if n, known := s.number(r, t.zone); known {
+			matched.and(t.scales[s].get(n))
+		} else {
+			matched.and(&t.scales[s].absent)
+		}
+	}
+}
+
 const (
 	// maxKinds bounds the kinds of user that are tried when nobody is named; with
 	// more, somebody is imagined who matches every condition on user and group.
@@ -199,8 +287,8 @@ const (
 	maxCombinations = 1 << 14
 )
 
-func compile(allows, requires, exempts []*statement, devices []*device) tables {
-	var t tables
+func compile(allows, requires, exempts []*statement, devices []*device, zone *time.Location) tables {
+	t := tables{zone: zone}
 	var conds []*condition
 	var whens bits
 	add := func(c *condition) {
@@ -220,6 +308,11 @@ func compile(allows, requires, exempts []*statement, devices []*device) tables {
 			add(s.when)
 			whens.set(s.when.id)
 		}
+		for _, w := range s.rollouts {
+			if s.part == 0 { // the parts of a require share them
+				add(&w.cond)
+			}
+		}
 	}
 	logins := deviceLogins(devices)
 	for _, d := range devices {
@@ -228,13 +321,41 @@ func compile(allows, requires, exempts []*statement, devices []*device) tables {
 	for _, s := range logins {
 		add(&s.cond)
 	}
-	t.protocol = newTable(conds, &whens, func(c *condition) []int { return c.protocol.numbers(len(protocols())) })
-	t.channel = newTable(conds, &whens, func(c *condition) []int { return c.channel.numbers(len(channels())) })
-	t.method = newTable(conds, &whens, func(c *condition) []int { return c.method.numbers(len(methods())) })
+	for d := range dimensions {
+		t.dims[d] = newWordTable(conds, &whens, d)
+		if d <= dimChannel || slices.ContainsFunc(conds, func(c *condition) bool { return c.sets[d] != 0 }) {
+			f := t.of(d.phase())
+			if d.aboutUser() {
+				f = &t.own
+			}
+			f.dims = append(f.dims, d)
+		}
+	}
+	for n := range scales {
+		if slices.ContainsFunc(conds, func(c *condition) bool { return len(c.spans[n]) > 0 }) {
+			t.scales[n] = newScale(conds, &whens, n)
+			f := t.of(n.phase())
+			if n.aboutUser() {
+				f = &t.own
+			}
+			f.scales = append(f.scales, n)
+		}
+	}
+	for _, c := range conds {
+		if !whens.has(c.id) || !c.aboutAccount() {
+			t.anybody.set(c.id)
+		}
+	}
 	t.listener = newTable(conds, &whens, func(c *condition) []string { return c.listener })
 	t.user = newTable(conds, &whens, func(c *condition) []string { return c.user })
 	t.group = newTable(conds, &whens, func(c *condition) []string { return c.group })
-	t.from = newRanges(conds, &whens)
+	t.from = newAddresses(conds)
+	for _, c := range conds {
+		if c.from == nil {
+			t.nowhere.set(c.id)
+		}
+	}
+	t.nowhere.or(&whens)
 	t.findKinds(slices.Concat(allows, requires, exempts, logins), &whens)
 	return t
 }
@@ -257,6 +378,10 @@ func (t *tables) findKinds(statements []*statement, whens *bits) {
 	for _, s := range statements {
 		users = append(users, s.cond.user...)
 		groups = append(groups, s.cond.group...)
+		for _, w := range s.rollouts {
+			users = append(users, w.cond.user...)
+			groups = append(groups, w.cond.group...)
+		}
 	}
 	users, groups = t.user.distinct(users), t.group.distinct(groups)
 	if len(users)*len(groups)*(len(groups)+1)/2 > maxCombinations {
@@ -324,10 +449,8 @@ func (t *tables) groupBits(groups []string) bits {
 
 // peer is what the facts of the peer satisfy together.
 func (t *tables) peer(r *session.Request) bits {
-	b := t.protocol.absent
-	if n := protocolNumber(r.Protocol); n >= 0 {
-		b = *t.protocol.get(n)
-	}
+	b := t.all
+	t.apply(&b, r, session.PhaseConnect)
 	if r.Listener != "" {
 		b.and(t.listener.get(r.Listener))
 	} else {
@@ -336,7 +459,7 @@ func (t *tables) peer(r *session.Request) bits {
 	if r.Remote.IsValid() {
 		b.and(t.from.get(r.Remote.Unmap().WithZone("")))
 	} else {
-		b.and(&t.from.absent)
+		b.and(&t.nowhere)
 	}
 	if !insideAddress(r.Local) {
 		b.without(&t.inside)

@@ -22,6 +22,7 @@ type Attempt struct {
 
 	channel  Channel
 	client   string
+	class    Client
 	failures int
 	claims   int  // names refused because of the channel
 	tried    bool // a login was decided, one way or the other
@@ -57,15 +58,23 @@ func (a *Attempt) Channel() Channel { return a.channel }
 func (a *Attempt) Upgraded(c Channel) {
 	a.Logout(nil)
 	a.channel = c
-	a.client = ""
+	a.client, a.class = "", ClientUnknown
 }
 
 // Cleared tells that the connection goes on in clear, and its session with it (CCC:
 // RFC 2228, section 3). Credentials that come now cross in clear.
 func (a *Attempt) Cleared() { a.channel = Channel{} }
 
-// Client notes the software that the peer says it is, for the record.
-func (a *Attempt) Client(software string) { a.client = printable(software, 255) }
+// Client notes the software that the peer says it is, for the record and the rules.
+func (a *Attempt) Client(software string) {
+	a.client = printable(software, 255)
+	a.class = ClassifyClient(a.peer.Protocol, a.client)
+}
+
+// clientID says which client of an account the peer is.
+func (a *Attempt) clientID() ClientID {
+	return ClientID{Class: a.class, Network: ClientNetwork(a.peer.Remote.Addr())}
+}
 
 // Count adds to the bytes of the connection's record.
 func (a *Attempt) Count(in, out int64) {
@@ -75,8 +84,8 @@ func (a *Attempt) Count(in, out int64) {
 
 // Claim is a name before any proof (USER, the first answer of AUTH LOGIN). It
 // returns ErrInsecure if a credential for that name must not be asked for over
-// this channel, ErrUnavailable if that cannot be said now, ErrTooMany after
-// maxRefusedClaims of the first, and nil otherwise: also for names that do not
+// this channel, ErrPaused if not now, ErrUnavailable if that cannot be said now,
+// ErrTooMany after maxRefusedClaims of the first two, and nil otherwise: also for names that do not
 // exist or will be refused, which are told apart only by the record.
 func (a *Attempt) Claim(ctx context.Context, user string) error {
 	d, err := a.decide(ctx, user, "")
@@ -89,20 +98,21 @@ func (a *Attempt) Claim(ctx context.Context, user string) error {
 			return ErrTooMany
 		}
 		a.recordLogin(d, OutcomeRefused, CredentialNone)
-		return &Refusal{Kind: ErrInsecure, Hint: d.verdict.Hint}
+		return d.verdict.refusal(ErrInsecure)
 	}
 	return nil
 }
 
 // Methods returns the ways to prove oneself that may be offered on this channel
 // to whoever it may be, in the order of preference. It does not take a name: an
-// offer that depended on it would tell which names exist.
+// offer that depended on it would tell which names exist. What is refused for a while
+// only is offered: a client that finds no method takes that for final.
 func (a *Attempt) Methods() []Method {
 	var offer []Method
 	for _, m := range Methods() {
 		r := a.request(PhaseNamed)
 		r.Method = m
-		if a.policy.Decide(r).Allowed {
+		if v := a.policy.Decide(r); v.Allowed || !v.Retry.IsZero() {
 			offer = append(offer, m)
 		}
 	}
@@ -182,10 +192,13 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	if named.verdict.Insecure {
 		a.recordLogin(named, OutcomeRefused, crossed)
 		if crossed == CredentialPlaintext {
-			a.gate.cfg.Limiter.Offend(a.peer, c.User, InsecureAttempt)
+			if named.verdict.Retry.IsZero() {
+				a.gate.cfg.Limiter.Offend(a.peer, c.User, InsecureAttempt)
+			}
+			a.suspect(c)
 		}
 		a.failures++
-		return nil, &Refusal{Kind: ErrInsecure, Hint: named.verdict.Hint}
+		return nil, named.verdict.refusal(ErrInsecure)
 	}
 	if c.Method == MethodCode && a.chain.proven == 0 {
 		return nil, a.deny(ctx, began, named, crossed, false, ErrDenied)
@@ -205,7 +218,7 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 		}
 		return a.enter(ctx, began, c, crossed, again)
 	case err == nil:
-		return nil, a.deny(ctx, began, named, crossed, again, nil)
+		return nil, a.proven(ctx, began, named, c, crossed, again)
 	case errors.Is(err, ErrDenied):
 		return nil, a.deny(ctx, began, named, crossed, again, err)
 	default:
@@ -226,7 +239,7 @@ func (a *Attempt) more(ctx context.Context, began time.Time, c Credential, named
 			a.recordLogin(verified, OutcomeError, crossed)
 			return err
 		}
-		return a.deny(ctx, began, verified, crossed, again, nil)
+		return a.proven(ctx, began, verified, c, crossed, again)
 	}
 	more := &MoreError{Methods: next.methods()}
 	named.verdict.Reason = more.Error()
@@ -267,9 +280,10 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	}
 	if !verified.verdict.Allowed || verified.account.Disabled || s.ended() {
 		s.discard()
-		return nil, a.deny(ctx, began, verified, crossed, again, nil)
+		return nil, a.proven(ctx, began, verified, c, crossed, again)
 	}
 	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
+	s.notice = verified.verdict.Notice
 	s.login = verified.request
 	s.become(verified.verdict)
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
@@ -282,6 +296,10 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	if used := a.gate.cfg.KeyUsed; used != nil && proofs.proven&FactorKey != 0 {
 		used(c.User, proofs.key)
 	}
+	if h := a.gate.cfg.History; h != nil {
+		h.Entered(c.User, a.clientID(), levelsOf(a.channel.Kind, proofs.proven))
+	}
+	a.exposed(c, crossed)
 	return s, nil
 }
 
@@ -325,13 +343,17 @@ func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed
 	a.recordLogin(d, OutcomeRefused, crossed)
 	a.failures++
 	a.gate.cfg.Limiter.Offend(a.peer, d.request.User, offence)
+	a.onGrid(ctx, began)
+	return ErrDenied
+}
+
+// onGrid waits for the next point of the grid of Config.FailureTime.
+func (a *Attempt) onGrid(ctx context.Context, began time.Time) {
 	grid := a.gate.cfg.FailureTime
-	wait := grid - time.Since(began)%grid
 	select {
-	case <-time.After(wait):
+	case <-time.After(grid - time.Since(began)%grid):
 	case <-ctx.Done():
 	}
-	return ErrDenied
 }
 
 // Logout ends the session that the connection has, if any. The connection may
@@ -401,7 +423,7 @@ func (a *Attempt) crossed(c Credential) string {
 func (a *Attempt) request(phase Phase) Request {
 	r := a.connectRequest()
 	r.Phase, r.Time = phase, time.Now().UTC()
-	r.Channel, r.OldTLS = a.channel.Kind, a.channel.oldTLS()
+	r.Channel, r.OldTLS, r.TLS, r.Client = a.channel.Kind, a.channel.oldTLS(), a.channel.facts(), a.class
 	return r
 }
 
@@ -422,6 +444,7 @@ type decision struct {
 	offered Method
 	account Account
 	verdict Verdict
+	exposed bool // the proof was right and crossed in clear
 }
 
 // decide asks the rules about a name before its proof.
@@ -436,9 +459,16 @@ func (a *Attempt) decidePhase(ctx context.Context, phase Phase, user string, m M
 		return decision{request: a.request(phase), verdict: Verdict{Reason: "account look-up failed"}}, unavailable(err)
 	}
 	r := a.request(phase)
-	r.User, r.Known, r.Groups, r.Method = user, account.Known, account.Identity.Groups, m
+	r.User, r.Known, r.As, r.Groups, r.Method = user, account.Known, account.As, account.Identity.Groups, m
+	r.Cohort, r.PasswordSet = CohortOf(a.gate.cfg.CohortKey, user), account.PasswordSet
+	if h := a.gate.cfg.History; h != nil {
+		r.recall(h.Recall(r.Subject(), a.clientID()))
+	}
 	if a.chain.begun(user) {
 		r.Method, r.Proven = a.chain.method, a.chain.proven
+		if r.Proven&FactorKey != 0 {
+			r.Key = a.chain.key.Kind()
+		}
 	}
 	return decision{request: r, offered: m, account: account, verdict: a.policy.Decide(r)}, nil
 }

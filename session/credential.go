@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"time"
 )
 
 // Method is a way to prove who one is.
@@ -119,10 +120,23 @@ type Identity struct {
 type Account struct {
 	Known    bool
 	Disabled bool
+	// As is, for a name that does not exist, the account whose facts stand for its own:
+	// Identity has its groups. Empty if there is none.
+	As       string
 	Identity Identity
+	// PasswordSet is when its password was set; zero if it has none.
+	PasswordSet time.Time
 	// Generation changes with every change of the account or its credentials. A
 	// login during which it changed is refused: what was proven may no longer count.
 	Generation int64
+}
+
+// groups are those of the account; nil for a name that does not exist.
+func (a Account) groups() []string {
+	if !a.Known {
+		return nil
+	}
+	return a.Identity.Groups
 }
 
 // NewID returns 16 random hexadecimal digits, for a connection or a session.

@@ -26,9 +26,10 @@ const (
 type Stage string
 
 const (
-	StageObserve Stage = "observe" // it passes, and is recorded
-	StageWarn    Stage = "warn"    // it passes, and whoever answers for it is told
-	StageEnforce Stage = "enforce" // it does not pass any more
+	StageObserve  Stage = "observe"  // it passes, and is recorded
+	StageWarn     Stage = "warn"     // it passes, and whoever answers for it is told
+	StageBrownout Stage = "brownout" // it does not pass for a while
+	StageEnforce  Stage = "enforce"  // it does not pass any more
 )
 
 // A Device is a peer that the rules let in otherwise than anybody else: without a

@@ -26,6 +26,9 @@ var (
 	// is away, the hashing queue is full. It is temporary, and never says anything
 	// about the credential.
 	ErrUnavailable = errors.New("temporarily unavailable")
+	// ErrPaused is an ErrUnavailable by a rule that refuses for a while, in a brownout.
+	// The error is a *Refusal that says until when.
+	ErrPaused error = &kind{"refused for a while", ErrUnavailable}
 	// ErrQuota is an account's storage used up.
 	ErrQuota = errors.New("over quota")
 	// ErrNoSpace is the gateway's own storage used up.

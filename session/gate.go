@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"log/slog"
@@ -83,6 +84,14 @@ type Config struct {
 	KeyUsed func(user string, key Key)
 	// Devices counts what devices send. Without one, no device that has a limit can.
 	Devices DeviceMeter
+	// History remembers what logins showed. Without one, nothing is remembered: no floor
+	// ever rises and no password counts as exposed.
+	History Historian
+	// IgnoreRefused leaves it open whether a password that crossed in clear although it
+	// was refused is one of an account. Otherwise History finds it out after the reply.
+	IgnoreRefused bool
+	// CohortKey keys the hash that divides names into cohorts.
+	CohortKey []byte
 	// NameKey keys the hash under which names that do not exist are recorded.
 	NameKey []byte
 	// MaxAttempts is how many proofs one connection may get wrong. Zero means 6.
@@ -154,12 +163,14 @@ func (g *Gate) Connect(ctx context.Context, p Peer) (*Attempt, error) {
 	}
 	verdict := a.policy.Decide(a.connectRequest())
 	if !verdict.Allowed {
-		g.cfg.Limiter.Offend(p, "", Refused)
+		if verdict.Retry.IsZero() {
+			g.cfg.Limiter.Offend(p, "", Refused)
+		}
 		admission.Release()
 		e := a.connectionEvent(OutcomeRefused, errors.New(verdict.Reason))
 		e.Rule, e.Stage, e.Policy = verdict.Rule, PhaseConnect, a.policy.Hash()
 		g.append(e)
-		return nil, &Refusal{Kind: ErrDenied, Hint: verdict.Hint}
+		return nil, verdict.refusal(ErrDenied)
 	}
 	a.admission, a.ssh, a.oldTLS = admission, verdict.SSH, verdict.OldTLS
 	return a, nil
@@ -194,6 +205,14 @@ func (g *Gate) recordedName(user string, known bool) string {
 		return user
 	}
 	return UnknownName(g.cfg.NameKey, user)
+}
+
+// CohortOf is the part of all names that user is in. Nobody without the key can tell
+// which, whether or not the name exists.
+func CohortOf(key []byte, user string) uint8 {
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(user))
+	return uint8(binary.BigEndian.Uint64(mac.Sum(nil)) % Cohorts)
 }
 
 // UnknownName is the form in which a name that does not exist is recorded. It is

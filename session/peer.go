@@ -84,6 +84,14 @@ func (c Channel) oldTLS() bool {
 	return c.Kind == TLS && (c.Version == tls.VersionName(tls.VersionTLS10) || c.Version == tls.VersionName(tls.VersionTLS11))
 }
 
+// facts are what rules may look at; none of a channel that is not TLS.
+func (c Channel) facts() TLSFacts {
+	if c.Kind != TLS {
+		return TLSFacts{}
+	}
+	return TLSFacts{Version: c.Version, Cipher: c.Cipher, Group: c.Group, Resumed: c.Resumed, Certificate: c.ClientCert != ""}
+}
+
 // TLSChannel describes a TLS connection whose handshake is complete.
 func TLSChannel(state tls.ConnectionState) Channel {
 	c := Channel{

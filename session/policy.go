@@ -47,6 +47,47 @@ type Request struct {
 	Local netip.Addr `json:"local,omitzero"`
 	// OldTLS says that the channel is TLS before version 1.2.
 	OldTLS bool `json:"old_tls,omitempty"`
+	// As is the account whose facts stand for those of User where that names none: in
+	// the rules an unknown name is like some account, and always the same, so that what
+	// it hears tells nothing.
+	As string `json:"as,omitempty"`
+	// Cohort is the part of all names that User is in, by a keyed hash: below Cohorts.
+	Cohort uint8 `json:"cohort,omitempty"`
+	// Client is the class of the peer's software.
+	Client Client `json:"client,omitempty"`
+	// TLS is what is known of the channel, if it is of that kind.
+	TLS TLSFacts `json:"tls,omitzero"`
+	// Key is the kind of the last key that was proven, of KeyKinds; in PhaseVerified.
+	Key string `json:"key,omitempty"`
+	// Floors are what the account was seen to be able to do.
+	Floors Floors `json:"floors,omitzero"`
+	// Place says that the account has logged in from the peer's network before.
+	Place bool `json:"place,omitempty"`
+	// Exposed is when the account's password first crossed in clear, PasswordSet when
+	// it was set; zero if it never did, or there is none.
+	Exposed     time.Time `json:"exposed,omitzero"`
+	PasswordSet time.Time `json:"password_set,omitzero"`
+}
+
+// TLSFacts are those of a TLS channel, in the words of Channel.
+type TLSFacts struct {
+	Version string `json:"version,omitempty"`
+	Cipher  string `json:"cipher,omitempty"`
+	Group   string `json:"group,omitempty"`
+	Resumed bool   `json:"resumed,omitempty"`
+	// Certificate says that the client showed one.
+	Certificate bool `json:"certificate,omitempty"`
+}
+
+// recall sets the facts that are remembered.
+func (r *Request) recall(p Past) { r.Floors, r.Place, r.Exposed = p.Floors, p.Place, p.Exposed }
+
+// Subject is the account that the rules look at: User, or the one that stands for it.
+func (r *Request) Subject() string {
+	if r.As != "" {
+		return r.As
+	}
+	return r.User
 }
 
 // Verdict is what the rules say of a Request. The zero Verdict denies.
@@ -63,6 +104,12 @@ type Verdict struct {
 	WouldRefuse []string
 	// Hint is the text for the peer, the same for every user.
 	Hint string
+	// Retry is when a refusal ends that is for a while only. Zero is a refusal for
+	// good.
+	Retry time.Time
+	// Notice is what the client is told that is allowed and will be refused from a day
+	// on; empty if there is nothing to tell.
+	Notice string
 	// Lacking says which proofs are not enough for whoever is allowed. In
 	// PhaseVerified a Request whose Proven is not enough is refused.
 	Lacking Lacking
@@ -77,6 +124,14 @@ type Verdict struct {
 	// where it needs something that is let pass for a while only.
 	Device *Device
 	Stage  Stage
+}
+
+// refusal is what the peer is told of a verdict that refuses: the kind, or ErrPaused.
+func (v Verdict) refusal(kind error) *Refusal {
+	if v.Retry.IsZero() {
+		return &Refusal{Kind: kind, Hint: v.Hint}
+	}
+	return &Refusal{Kind: ErrPaused, Hint: untilText(v.Retry, v.Hint)}
 }
 
 // Policy decides. Decide is a pure function of its Request. Hash identifies the

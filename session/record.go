@@ -40,10 +40,10 @@ func (a *Attempt) loginEvent(d decision, outcome, crossed string) Event {
 	e := a.event(EventLogin)
 	facts := d.request
 	facts.User = a.gate.recordedName(facts.User, facts.Known)
-	e.User, e.Groups, e.Method = facts.User, facts.Groups, d.offered
+	e.User, e.Groups, e.Method = facts.User, d.account.groups(), d.offered
 	e.Outcome, e.Rule, e.Reason = outcome, d.verdict.Rule, d.verdict.Reason
 	e.Stage, e.Credential, e.WouldRefuse = facts.Phase, crossed, d.verdict.WouldRefuse
-	e.Facts, e.Policy = &facts, a.policy.Hash()
+	e.Facts, e.Policy, e.Exposed = &facts, a.policy.Hash(), d.exposed
 	return e
 }
 

@@ -52,7 +52,7 @@ func (g *Gate) objection(ctx context.Context, s *Session) (cause, err error) {
 		return fmt.Errorf("%w: a permission was taken", ErrNoLonger), nil
 	}
 	r.Groups = account.Identity.Groups
-	if v := g.Policy().Decide(r); !v.Allowed {
+	if v := g.Policy().Decide(r); !v.Allowed && v.Retry.IsZero() { // a brownout is for those who come
 		return noLonger(v), nil
 	}
 	return nil, nil

@@ -15,6 +15,7 @@ type Session struct {
 	identity Identity  // set before the session is granted, then constant
 	data     DataRules // likewise
 	method   Method    // of the first proof, likewise
+	notice   string    // likewise
 	login    Request   // what the login was decided by, likewise
 	device   *Device   // nil if it is none; likewise
 	stage    Stage     // likewise
@@ -44,6 +45,10 @@ func (s *Session) Identity() Identity { return s.identity }
 
 // Data returns what the rules say of the session's data connections.
 func (s *Session) Data() DataRules { return s.data }
+
+// Notice returns what the client is to be told of a rule that will refuse it; empty
+// if there is nothing.
+func (s *Session) Notice() string { return s.notice }
 
 // Method returns how they first proved who they are.
 func (s *Session) Method() Method { return s.method }

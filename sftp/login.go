@@ -278,6 +278,9 @@ func (l *login) offer(c session.Credential) error {
 	switch {
 	case err == nil:
 		l.session = s
+		if notice := s.Notice(); notice != "" {
+			_ = l.before.SendAuthBanner(notice + "\r\n") // who is gone is found out by the reply
+		}
 		return nil
 	case isMore:
 		return &ssh.PartialSuccessError{Next: l.callbacks(more.Methods)}
@@ -297,7 +300,10 @@ func (l *login) offer(c session.Credential) error {
 func (l *login) hangUp(cause error) {
 	l.final = cause
 	text := "Service not available, try again later.\r\n"
-	if errors.Is(cause, session.ErrTooMany) {
+	switch {
+	case errors.Is(cause, session.ErrPaused):
+		text = session.Hint(cause) + "\r\n"
+	case errors.Is(cause, session.ErrTooMany):
 		text = "Too many attempts, try again later.\r\n"
 	}
 	_ = l.before.SendAuthBanner(text)

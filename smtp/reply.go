@@ -133,6 +133,10 @@ func loginReply(err error) reply {
 			r.text = hint
 		}
 		return r
+	case errors.Is(err, session.ErrPaused):
+		r := replyAuthUnavailable
+		r.text = printable(session.Hint(err), maxHint)
+		return r
 	case errors.Is(err, session.ErrTooMany):
 		return replyAuthTooMany
 	case errors.Is(err, session.ErrUnavailable):

@@ -43,6 +43,43 @@ func TestEarlierVersionsAreMigrated(t *testing.T) {
 	}
 }
 
+// A store that has seen a later change first gets the one that was missing.
+func TestMissingMigration(t *testing.T) {
+	t.Parallel()
+	newest, err := knownVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "gateway.db")
+	madeAt(t, path, newest)
+	raw, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		`DROP TABLE account_floors`, `DROP TABLE account_exposures`, `DELETE FROM goose_db_version WHERE version_id = 9`,
+	} {
+		if _, err := raw.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := raw.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.Read(t.Context(), func(tx *sql.Tx) error {
+		var rows int
+		return tx.QueryRow(`SELECT (SELECT count(*) FROM account_floors) + (SELECT count(*) FROM account_exposures)`).Scan(&rows)
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 // madeAt makes a database as a gateway of that version left it, with an account.
 func madeAt(t *testing.T, path string, version int64) {
 	t.Helper()

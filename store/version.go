@@ -133,7 +133,10 @@ func migrate(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("journal mode is %s, want wal: does the file system support shared memory?", mode)
 	}
 	p, err := goose.NewProvider(goose.DialectSQLite3, db, files,
-		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()))
+		goose.WithDisableGlobalRegistry(true), goose.WithLogger(goose.NopLogger()),
+		// Changes that were made side by side have numbers of their own, and a store may
+		// have seen the higher one first. None of them needs another.
+		goose.WithAllowOutofOrder(true))
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}

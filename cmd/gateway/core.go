@@ -26,6 +26,9 @@ const (
 	nameKeySize = 32
 )
 
+// cohortKey keys the hash that divides names into the cohorts of rollouts.
+const cohortKey = "cohorts"
+
 // core is what a running gateway and a command without one share: the state,
 // under its lock.
 type core struct {
@@ -41,6 +44,8 @@ type core struct {
 	queue    *queue.Queue     // opened by who needs it
 	dkim     *dkim.Keys
 	nameKey  []byte // session.Config.NameKey
+
+	cohortKey []byte // session.Config.CohortKey
 }
 
 // openCore locks and opens the state. What was opened is closed again on an
@@ -61,6 +66,9 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	}
 	if c.nameKey, err = c.db.Secret(ctx, nameKey, nameKeySize); err != nil {
 		return nil, fmt.Errorf("read the key of recorded names: %w", err)
+	}
+	if c.cohortKey, err = c.db.Secret(ctx, cohortKey, nameKeySize); err != nil {
+		return nil, fmt.Errorf("read the key of cohorts: %w", err)
 	}
 	bounds := cfg.Limits
 	bounds.File, bounds.Log = filepath.Join(cfg.State, "bans.json"), log
@@ -135,7 +143,7 @@ func (c *core) openKeys(ctx context.Context) (*certs.Source, *certs.HostKeys, er
 func (c *core) service(n *node) *admin.Service {
 	s := &admin.Service{
 		Accounts: c.accounts, Limits: c.limits, OpenQueue: c.openQueue, Recorder: lateRecorder{c},
-		Rules: c.rules(), NameKey: c.nameKey, OpenKeys: c.openKeys, DKIM: c.dkim,
+		Rules: c.rules(), NameKey: c.nameKey, CohortKey: c.cohortKey, OpenKeys: c.openKeys, DKIM: c.dkim,
 	}
 	if n != nil {
 		s.Node, s.Gate, s.Certificates, s.HostKeys = n, n.gate, n.certs, n.hostKeys

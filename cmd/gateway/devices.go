@@ -9,13 +9,13 @@ import (
 	"gateway/queue"
 )
 
-// remind tells the owners of devices that their time is nearly over, until ctx is done.
+// remind tells the owners of devices and exemptions that their time is nearly over, until ctx is done.
 func (n *node) remind(ctx context.Context) error {
 	return devices.New(devices.Config{
 		DB: n.db, Put: n.put, Recorder: n.recorder, Hostname: n.cfg.Hostname, Log: n.log,
 		Devices: func(now time.Time) []policies.DeviceInfo {
 			p, _ := n.gate.Policy().(*policies.Policy)
-			return p.Devices(now)
+			return p.Endings(now)
 		},
 	}).Run(ctx)
 }

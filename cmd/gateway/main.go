@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	_ "time/tzdata" // time zones of rules, where the system has none
 
 	"gateway/admin"
 )

@@ -89,6 +89,7 @@ func (n *node) openGate(ctx context.Context) error {
 	cfg := n.cfg.Gate
 	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.recorder, n.limits
 	cfg.KeyUsed, cfg.NameKey, cfg.Log = n.accounts.Used, n.nameKey, n.log
+	cfg.History, cfg.CohortKey = n.accounts, n.cohortKey
 	cfg.Devices = limits.NewMessages()
 	n.gate = session.NewGate(cfg)
 	return nil
@@ -121,8 +122,9 @@ func (n *node) serve(ctx, cut context.Context) error {
 	for name, task := range map[string]func(context.Context) error{
 		"certificates": func(ctx context.Context) error { n.certs.Run(ctx); return nil },
 		"host keys":    func(ctx context.Context) error { n.hostKeys.Run(ctx.Done()); return nil }, "queue": n.queue.Run, "storage": n.sweep,
-		"reminders": n.remind,
-		"control":   func(ctx context.Context) error { return service.Serve(ctx, n.control) },
+		"refused passwords": n.accounts.VerifySuspects,
+		"reminders":         n.remind,
+		"control":           func(ctx context.Context) error { return service.Serve(ctx, n.control) },
 	} {
 		n.background.Go(func() {
 			if err := task(background); err != nil && background.Err() == nil {

@@ -54,7 +54,7 @@ func showWarnings(w io.Writer, warnings []policies.Warning) {
 }
 
 func (c *cli) policyExplain() *cobra.Command {
-	var user, protocol, channel, listener, from, method, proven, at string
+	var user, protocol, channel, listener, from, method, proven, client, at string
 	var groups []string
 	cmd := &cobra.Command{
 		Use: "explain", Short: "Say what the rules decide, by which statement, and what would be allowed",
@@ -88,6 +88,9 @@ func (c *cli) policyExplain() *cobra.Command {
 			if err := q.Proven.UnmarshalText([]byte(proven)); err != nil {
 				return usage("--proven: %v", err)
 			}
+			if err := q.Client.UnmarshalText([]byte(client)); err != nil {
+				return usage("--client %q is not one of %s", client, strings.Join(session.ClientWords(), ", "))
+			}
 			if q.At, err = parseAt(at); err != nil {
 				return err
 			}
@@ -110,10 +113,11 @@ func (c *cli) policyExplain() *cobra.Command {
 	f.StringVar(&from, "from", "", "where from, an IP `ADDRESS`")
 	f.StringVar(&method, "method", "", "password, publickey or keyboard-interactive")
 	f.StringVar(&proven, "proven", "", "all that was `PROVEN`, such as publickey+password or password+code (default: what the method proves)")
+	f.StringVar(&client, "client", session.ClientUnknown.String(), "with what `SOFTWARE`: winscp, curl, openssh and so on")
 	f.StringVar(&at, "at", "", "when: `TIME` as 2027-07-01 or 2027-07-01T08:00:00Z (default: now)")
 	for flag, values := range map[string][]string{
 		"protocol": {"ftp", "sftp", "submission", "relay"}, "channel": {"plain", "tls", "ssh"},
-		"method": {"password", "publickey", "keyboard-interactive"},
+		"method": {"password", "publickey", "keyboard-interactive"}, "client": session.ClientWords(),
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}

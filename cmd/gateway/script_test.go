@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "json": isJSON, "loopback": loopback, "running": running, "readonce": readOnce, "mode": mode, "newer": newer, "taken": taken, "claim": claim,
+			"status": status, "json": isJSON, "loopback": loopback, "running": running, "readonce": readOnce, "mode": mode, "newer": newer, "taken": taken, "claim": claim, "login": login,
 		},
 	})
 }
@@ -191,32 +191,44 @@ func taken(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(path, []byte(text), 0o600))
 }
 
-// claim DIR LISTENER USER names a user over plain FTP at a listener of the gateway
-// that runs in DIR, is refused, and leaves.
+// claim DIR LISTENER USER says a name over FTP in clear, which must be refused.
 func claim(ts *testscript.TestScript, _ bool, args []string) {
+	speak(ts, args[0], args[1], step{"USER " + args[2], 530}, step{"QUIT", 221})
+}
+
+// login DIR LISTENER USER PASSWORD logs in over FTP in clear.
+func login(ts *testscript.TestScript, _ bool, args []string) {
+	speak(ts, args[0], args[1], step{"USER " + args[2], 331}, step{"PASS " + args[3], 230}, step{"QUIT", 221})
+}
+
+// step is a line with the code of the reply that it must get.
+type step struct {
+	line string
+	code int
+}
+
+// speak has a dialogue in clear with a listener of the running gateway.
+func speak(ts *testscript.TestScript, dir, listener string, steps ...step) {
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
-	client, err := admin.Dial(ctx, filepath.Join(ts.MkAbs(args[0]), "state", "control.sock"))
+	client, err := admin.Dial(ctx, filepath.Join(ts.MkAbs(dir), "state", "control.sock"))
 	ts.Check(err)
 	defer func() { _ = client.Close() }()
 	status, err := admin.Call[admin.Status](ctx, client, "node.status", admin.Nothing{})
 	ts.Check(err)
-	i := slices.IndexFunc(status.Listeners, func(l admin.Listener) bool { return l.Name == args[1] })
+	i := slices.IndexFunc(status.Listeners, func(l admin.Listener) bool { return l.Name == listener })
 	if i < 0 {
-		ts.Fatalf("no listener %q among %v", args[1], status.Listeners)
+		ts.Fatalf("no listener %q among %v", listener, status.Listeners)
 	}
 	conn, err := textproto.Dial("tcp", status.Listeners[i].Address)
 	ts.Check(err)
 	defer func() { _ = conn.Close() }()
 	_, _, err = conn.ReadResponse(220)
 	ts.Check(err)
-	for _, step := range []struct {
-		line string
-		code int
-	}{{"USER " + args[2], 530}, {"QUIT", 221}} {
-		_, err := conn.Cmd("%s", step.line)
+	for _, s := range steps {
+		_, err := conn.Cmd("%s", s.line)
 		ts.Check(err)
-		_, _, err = conn.ReadResponse(step.code)
+		_, _, err = conn.ReadResponse(s.code)
 		ts.Check(err)
 	}
 }

@@ -290,7 +290,7 @@ func Binary(t testing.TB) string {
 		}
 		built.path = filepath.Join(dir, "gateway")
 		args := []string{"build", "-o", built.path}
-		if raceEnabled {
+		if Race {
 			args = append(args, "-race")
 		}
 		out, err := exec.Command("go", append(args, "gateway/cmd/gateway")...).CombinedOutput()

@@ -2,4 +2,5 @@
 
 package gatewaytest
 
-const raceEnabled = false
+// Race says that the race detector is on, which makes everything some ten times slower.
+const Race = false

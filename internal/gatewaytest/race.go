@@ -2,4 +2,5 @@
 
 package gatewaytest
 
-const raceEnabled = true
+// Race says that the race detector is on, which makes everything some ten times slower.
+const Race = true

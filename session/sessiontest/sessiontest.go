@@ -364,13 +364,21 @@ type Core struct {
 // or session was not given back.
 func New(t testing.TB, rules Rules) *Core {
 	t.Helper()
+	return NewWith(t, rules, func(*session.Config) {})
+}
+
+// NewWith is New with a Config that was changed.
+func NewWith(t testing.TB, rules Rules, change func(*session.Config)) *Core {
+	t.Helper()
 	c := &Core{Accounts: &Accounts{}, Record: &Record{}, Limits: &Limits{}, Meter: &Meter{}}
 	c.Accounts.Add("alice", "right", "", "users")
 	c.Accounts.Add("bob", "bob", "")
-	c.Gate = session.NewGate(session.Config{
+	cfg := session.Config{
 		Auth: c.Accounts, Policy: rules, Recorder: c.Record, Limiter: c.Limits,
 		NameKey: []byte("test"), FailureTime: time.Millisecond, Devices: c.Meter,
-	})
+	}
+	change(&cfg)
+	c.Gate = session.NewGate(cfg)
 	t.Cleanup(func() {
 		c.Gate.Close()
 		if admitted, inside := c.Limits.Held(); admitted != 0 || inside != 0 {
