@@ -396,7 +396,7 @@ func TestBounceIsNeverBounced(t *testing.T) {
 func TestInternationalBounce(t *testing.T) {
 	t.Parallel()
 	f := newQueue(t, "maildir://inbox", nil)
-	e := Envelope{From: "ä@example.com", To: []string{"bü@example.net"}, SMTPUTF8: true, Route: newPeer(t, nil).route()}
+	e := Envelope{From: "ä@example.com", To: recipients("bü@example.net"), SMTPUTF8: true, Route: newPeer(t, nil).route()}
 	id := put(t, f.Queue, mail, e)
 	m, err := f.load(t.Context(), id)
 	if err != nil {

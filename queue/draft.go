@@ -38,7 +38,7 @@ type Envelope struct {
 	// From is the reverse-path as Address.String gives it, "" for the null one; To
 	// are the forward-paths.
 	From string
-	To   []string
+	To   []EnvelopeRecipient
 	// User is the account that sent it, Conn and Session where; for the record.
 	User, Conn, Session string
 	// MessageID is the Message-ID header field, for the record.
@@ -48,6 +48,17 @@ type Envelope struct {
 	// SMTPUTF8 says that the sender asked for it (RFC 6531): addresses may hold
 	// more than ASCII.
 	SMTPUTF8 bool
+	// Ret and EnvID are what MAIL said of reports (RFC 3461): FULL, HDRS or "", and the
+	// identifier as it was sent, in xtext.
+	Ret, EnvID string
+	// RequireTLS says that the message may go over TLS only (RFC 8689).
+	RequireTLS bool
+}
+
+// EnvelopeRecipient is a forward-path with what RCPT said of reports (RFC 3461):
+// NOTIFY in upper case, and ORCPT as it was sent, in xtext; "" for what was not said.
+type EnvelopeRecipient struct {
+	Address, Notify, ORcpt string
 }
 
 // Draft is a message while its content arrives. It is used by one goroutine and
@@ -160,7 +171,7 @@ func (d *Draft) Commit(ctx context.Context, e Envelope) (string, error) {
 		accepted: now, next: now,
 	}
 	for i, to := range e.To {
-		m.recipients = append(m.recipients, recipient{number: i, Recipient: Recipient{Address: to}})
+		m.recipients = append(m.recipients, recipient{number: i, Recipient: Recipient{Address: to.Address}})
 	}
 	if d.file != nil {
 		if err := d.publish(); err != nil {
@@ -243,7 +254,7 @@ func (q *Queue) checkEnvelope(e Envelope) (route string, err error) {
 		return "", fmt.Errorf("%w: reverse-path: %w", ErrEnvelope, err)
 	}
 	for _, to := range e.To {
-		if _, err := ParseMailbox(to, e.SMTPUTF8); err != nil {
+		if _, err := ParseMailbox(to.Address, e.SMTPUTF8); err != nil {
 			return "", fmt.Errorf("%w: forward-path: %w", ErrEnvelope, err)
 		}
 	}

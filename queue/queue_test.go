@@ -168,7 +168,14 @@ func put(tb testing.TB, q *Queue, content string, e Envelope) string {
 }
 
 func envelope(to ...string) Envelope {
-	return Envelope{From: "a@example.com", To: to, User: "alice", Conn: "c1", Session: "s1", MessageID: "<1@example.com>"}
+	return Envelope{From: "a@example.com", To: recipients(to...), User: "alice", Conn: "c1", Session: "s1", MessageID: "<1@example.com>"}
+}
+
+func recipients(to ...string) (list []EnvelopeRecipient) {
+	for _, address := range to {
+		list = append(list, EnvelopeRecipient{Address: address})
+	}
+	return list
 }
 
 func TestMaildirDelivery(t *testing.T) {
@@ -209,10 +216,10 @@ func TestCommitRefuses(t *testing.T) {
 		"no recipient":      {envelope(), ErrEnvelope},
 		"three recipients":  {envelope("b@x", "c@x", "d@x"), ErrEnvelope},
 		"bad recipient":     {envelope("b"), ErrEnvelope},
-		"bad sender":        {Envelope{From: "a", To: []string{"b@x"}}, ErrEnvelope},
+		"bad sender":        {Envelope{From: "a", To: recipients("b@x")}, ErrEnvelope},
 		"utf8 unasked":      {envelope("bü@x"), ErrEnvelope},
-		"control in a note": {Envelope{To: []string{"b@x"}, MessageID: "<1\r\n>"}, ErrEnvelope},
-		"bad route":         {Envelope{To: []string{"b@x"}, Route: "http://x"}, ErrRoute},
+		"control in a note": {Envelope{To: recipients("b@x"), MessageID: "<1\r\n>"}, ErrEnvelope},
+		"bad route":         {Envelope{To: recipients("b@x"), Route: "http://x"}, ErrRoute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

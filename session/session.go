@@ -45,10 +45,10 @@ func (s *Session) Data() DataRules { return s.data }
 func (s *Session) Method() Method { return s.method }
 
 // MayEnrol reports whether the session may bring keys for its own account: a rule
-// grants it, and a password opened the session. Whoever holds a key only must not
-// be able to make a second one that outlives it.
+// grants it, and a password opened the session. Whoever holds a key or a token only
+// must not be able to make a second one that outlives it.
 func (s *Session) MayEnrol() bool {
-	return s.data.EnrolKeys && s.method.Factor() == FactorPassword
+	return s.data.EnrolKeys && (s.method == MethodPassword || s.method == MethodKeyboardInteractive)
 }
 
 // Peer returns where they are.
@@ -88,8 +88,8 @@ func (s *Session) Count(in, out int64) { s.attempt.Count(in, out) }
 
 // Begin asks whether the session may do a, and records that it begins if it
 // changes something. It returns ErrDenied, ErrUnavailable when it cannot be
-// recorded, or ErrClosed after the end of the session. Whoever gets an Op must
-// End it.
+// recorded, a *LimitError for mail that must wait, or ErrClosed after the end of the
+// session. Whoever gets an Op must End it.
 func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
 	if s.ended() {
 		return nil, ErrClosed
@@ -98,6 +98,11 @@ func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
 	if !s.may(a) {
 		op.record(OutcomeRefused, ErrDenied)
 		return nil, ErrDenied
+	}
+	var err error
+	if op.giveBack, err = s.takeMail(a); err != nil {
+		_ = op.record(OutcomeRefused, err)
+		return nil, err
 	}
 	if a.Verb.changes() {
 		e := op.event(OutcomeBegun)
@@ -111,7 +116,7 @@ func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
 // Sends reports whether the account owns the mail address, and records a
 // refusal if not.
 func (s *Session) Sends(ctx context.Context, address string) error {
-	if s.identity.sends(address) {
+	if s.identity.Sends(address) {
 		return nil
 	}
 	op := &Op{session: s, action: Action{Verb: Reject, Object: address}, began: time.Now()}
@@ -123,7 +128,7 @@ func (s *Session) Sends(ctx context.Context, address string) error {
 // may decides an action by what the session's identity allows.
 func (s *Session) may(a Action) bool {
 	if a.Verb == Accept {
-		return s.identity.sends(a.Object)
+		return s.identity.Sends(a.Object)
 	}
 	return s.identity.Access.allows(a)
 }

@@ -25,6 +25,7 @@ type body struct {
 	endsCR    bool // DATA: the last byte received was a CR
 
 	lines lines
+	limit int64 // of total
 	total int64
 	raw   int64 // bytes received, refused ones included
 	ready []byte
@@ -35,7 +36,9 @@ type body struct {
 
 // startBody begins to receive content, after the 354.
 func (w *wire) startBody() *body {
-	b := &body{wire: w, chunked: w.last == "BDAT", lineStart: true, lines: lines{limit: w.conn.cfg.MaxLineLength}}
+	b := &body{wire: w, chunked: w.last == "BDAT", lineStart: true, lines: lines{
+		limit: w.conn.cfg.MaxLineLength, strict: w.conn.cfg.RefuseBareLF,
+	}, limit: w.conn.maxMessage()}
 	if b.chunked {
 		b.left, b.size, b.last = w.chunk, w.chunk, w.chunkLast
 		w.chunk = 0
@@ -77,8 +80,8 @@ func (b *body) receive() error {
 	switch {
 	case b.lines.bad != nil:
 		return b.lines.bad
-	case b.total > b.wire.conn.cfg.MaxMessageBytes:
-		return refused(replyTooBig, "more than %d bytes", b.wire.conn.cfg.MaxMessageBytes)
+	case b.total > b.limit:
+		return refused(replyTooBig, "more than %d bytes", b.limit)
 	}
 	b.ready = b.buf
 	return nil
@@ -214,7 +217,8 @@ func (b *body) Close() {
 // given its CR; a bare CR or a NUL makes the message bad. Parts may be cut
 // anywhere.
 type lines struct {
-	limit  int // bytes of a line without its end
+	limit  int  // bytes of a line without its end
+	strict bool // a bare LF makes the message bad
 	length int
 	cr     bool // the last byte was a CR
 	bad    error
@@ -233,6 +237,9 @@ func (l *lines) append(dst, part []byte) []byte {
 			break
 		}
 		if !l.cr {
+			if l.strict {
+				l.refuse(replyBareLF, "bare LF")
+			}
 			dst = append(dst, '\r')
 		}
 		dst = append(dst, '\n')

@@ -49,7 +49,7 @@ func wantDelivered(t *testing.T, f *fixture, output string, err error) {
 	if len(mails) != 1 {
 		t.Fatalf("%d messages, want 1\n%s", len(mails), output)
 	}
-	if m := mails[0]; m.envelope.From != "alice@example.com" || m.envelope.To[0] != "bob@remote.test" ||
+	if m := mails[0]; m.envelope.From != "alice@example.com" || m.envelope.To[0].Address != "bob@remote.test" ||
 		!strings.Contains(m.content, "from a real client") || !strings.Contains(m.content, "with ESMTPSA") {
 		t.Errorf("got %+v", m)
 	}

@@ -528,7 +528,7 @@ func TestSmuggling(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		for _, m := range f.queue.all() {
-			if m.envelope.To[0] != "bob@remote.test" || !strings.Contains(m.content, "smuggled@remote.test") {
+			if m.envelope.To[0].Address != "bob@remote.test" || !strings.Contains(m.content, "smuggled@remote.test") {
 				t.Errorf("got %+v", m)
 			}
 			if rest := strings.ReplaceAll(m.content, "\r\n", ""); strings.ContainsAny(rest, "\r\n\x00") {

@@ -18,8 +18,11 @@ import (
 // envelope is what MAIL and RCPT said.
 type envelope struct {
 	from queue.Address
-	to   []string
-	utf8 bool
+	to   []string // their addresses
+	// recipients are the same with what was asked for each.
+	recipients []queue.EnvelopeRecipient
+	utf8       bool
+	said       parameters // of MAIL
 }
 
 // transaction is conn as go-smtp calls it. All calls come from one goroutine,
@@ -32,7 +35,7 @@ var _ gosmtp.AuthSession = (*transaction)(nil)
 func (t *transaction) Mail(from string, options *gosmtp.MailOptions) error {
 	c := t.conn
 	if c.sess == nil {
-		if c.tls == nil && c.cfg.TLS != nil && !c.offersPassword() {
+		if c.tls == nil && c.cfg.TLS != nil && !c.offers(session.MethodPassword) && !c.offers(session.MethodSCRAM) {
 			return replyNeedsTLS.error()
 		}
 		return replyNeedsAuth.error()
@@ -47,7 +50,10 @@ func (t *transaction) Mail(from string, options *gosmtp.MailOptions) error {
 	if err := c.sess.Sends(c.ctx, address.String()); err != nil {
 		return replyNotYours.error()
 	}
-	c.tx = envelope{from: address, utf8: options.UTF8}
+	if err := c.sess.MayMail(c.ctx, address.String(), nil); err != nil {
+		return contentReply(err).error()
+	}
+	c.tx = envelope{from: address, utf8: options.UTF8, said: c.said}
 	return nil
 }
 
@@ -59,10 +65,28 @@ func (t *transaction) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	if err != nil {
 		return replyBadRecipient.error()
 	}
-	if wire := address.String(); !slices.Contains(c.tx.to, wire) {
-		c.tx.to = append(c.tx.to, wire)
+	wire := address.String()
+	if slices.Contains(c.tx.to, wire) {
+		return nil
 	}
+	if c.sess != nil { // a device that nobody logged in for has rules of its own
+		if err := c.sess.MayMail(c.ctx, c.tx.from.String(), append(slices.Clip(c.tx.to), wire)); err != nil {
+			return recipientReply(err).error()
+		}
+	}
+	c.tx.to = append(c.tx.to, wire)
+	c.tx.recipients = append(c.tx.recipients, queue.EnvelopeRecipient{Address: wire, Notify: c.said.notify, ORcpt: c.said.original})
 	return nil
+}
+
+// maxMessage is how many bytes a message may have.
+func (c *conn) maxMessage() int64 {
+	if c.sess != nil {
+		if own := c.sess.Identity().Mail.Bytes; own != 0 {
+			return min(own, c.cfg.MaxMessageBytes)
+		}
+	}
+	return c.cfg.MaxMessageBytes
 }
 
 // Data receives the message and puts it into the queue. go-smtp's reader is not
@@ -118,7 +142,8 @@ func (c *conn) enqueue(ctx context.Context, op *session.Op, content io.Reader) (
 	}
 	identity := c.sess.Identity()
 	id, err = draft.Commit(ctx, queue.Envelope{
-		From: c.tx.from.String(), To: c.tx.to, SMTPUTF8: c.tx.utf8, MessageID: messageID,
+		From: c.tx.from.String(), To: c.tx.recipients, Ret: c.tx.said.ret, EnvID: c.tx.said.envelopeID,
+		RequireTLS: c.tx.said.requireTLS, SMTPUTF8: c.tx.utf8, MessageID: messageID,
 		User: identity.User, Route: identity.Route, Conn: c.attempt.Peer().Conn, Session: c.sess.ID(),
 	})
 	if err != nil {
@@ -136,6 +161,9 @@ func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader, id s
 	h, err := readHeader(r)
 	if err != nil {
 		return "", err
+	}
+	if h.loops(c.cfg.Hostname) {
+		return h.messageID(), refused(replyLoop, "it has been here %d times", maxOwnReceived)
 	}
 	if err := h.check(c.tx.utf8, func(address string) error { return c.sess.Sends(ctx, address) }); err != nil {
 		return h.messageID(), err
