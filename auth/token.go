@@ -121,6 +121,9 @@ func (a *Accounts) AddToken(ctx context.Context, name string, t Token) (session.
 	return secret, t, change, nil
 }
 
+// RevealToken is the text of a token, for whoever asked that it be made.
+func RevealToken(token session.Secret) string { return token.Reveal() }
+
 // RemoveToken takes the token with that id away. Errors: ErrNotExist.
 func (a *Accounts) RemoveToken(ctx context.Context, name, id string) (Change, error) {
 	return a.edit(ctx, "remove token of", name, func(ctx context.Context, tx *sql.Tx, before *record, _ int64) error {
