@@ -163,7 +163,11 @@ func (a *Accounts) Close(ctx context.Context) error {
 	a.used.mu.Lock()
 	a.used.closed = true
 	a.used.mu.Unlock()
+	a.usedTokens.mu.Lock()
+	a.usedTokens.closed = true
+	a.usedTokens.mu.Unlock()
 	a.storeUsed(ctx)
+	a.storeTokensUsed(ctx)
 	return a.storeOffered(ctx)
 }
 

@@ -100,13 +100,17 @@ func (a *Attempt) Claim(ctx context.Context, user string) error {
 func (a *Attempt) Methods() []Method {
 	var offer []Method
 	for _, m := range Methods() {
-		r := a.request(PhaseNamed)
-		r.Method = m
-		if a.policy.Decide(r).Allowed {
+		if a.mayOffer(m) || m == MethodPassword && a.mayOffer(MethodToken) {
 			offer = append(offer, m)
 		}
 	}
 	return offer
+}
+
+func (a *Attempt) mayOffer(m Method) bool {
+	r := a.request(PhaseNamed)
+	r.Method = m
+	return a.policy.Decide(r).Allowed
 }
 
 // Knows answers an SSH key query: would this key be accepted if it were proven?
@@ -146,7 +150,7 @@ func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
 		switch {
 		case !errors.Is(err, errChanged):
 			return s, err
-		case tries < maxOffers && c.Method != MethodCode: // a code is right once
+		case tries < maxOffers && c.repeatable():
 			continue
 		}
 		d, _ := a.decide(ctx, c.User, c.Method)
@@ -168,6 +172,7 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	if !a.chain.begun(c.User) {
 		a.chain = chain{}
 	}
+	c.Protocol = a.peer.Protocol
 	crossed := a.crossed(c)
 	if err := a.budget(c); err != nil {
 		a.recordRefused(ctx, c, crossed, err)
@@ -190,15 +195,19 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	if c.Method == MethodCode && a.chain.proven == 0 {
 		return nil, a.deny(ctx, began, named, crossed, false, ErrDenied)
 	}
-	again, err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c)
+	proof, err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c)
+	again := proof.Again
 	switch {
 	case err == nil && named.verdict.Allowed && !named.account.Disabled:
 		if a.chain.proven == 0 {
 			a.chain = chain{user: c.User, method: c.Method, generation: named.account.Generation}
 		}
 		a.chain.proven |= c.Method.Factor()
-		if c.Method == MethodPublicKey {
+		switch c.Method {
+		case MethodPublicKey:
 			a.chain.key = c.Key
+		case MethodToken:
+			a.chain.proof = proof
 		}
 		if named.verdict.Lacking.More(a.chain.proven) && a.chain.generation == named.account.Generation {
 			return nil, a.more(ctx, began, c, named, crossed, again)
@@ -208,6 +217,11 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 		return nil, a.deny(ctx, began, named, crossed, again, nil)
 	case errors.Is(err, ErrDenied):
 		return nil, a.deny(ctx, began, named, crossed, again, err)
+	case errors.Is(err, ErrAborted):
+		named.verdict = Verdict{Reason: err.Error()}
+		a.recordLogin(named, OutcomeRefused, crossed)
+		a.failures++
+		return nil, ErrAborted
 	default:
 		named.verdict = Verdict{Reason: err.Error()}
 		a.recordLogin(named, OutcomeError, crossed)
@@ -272,7 +286,9 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
 	s.login = verified.request
 	s.become(verified.verdict)
+	s.identity.Senders = proofs.proof.Senders
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
+	e.Token = proofs.proof.Token
 	e.Exposed = crossed == CredentialPlaintext
 	if err := a.grant(ctx, s, e); err != nil {
 		return nil, err
@@ -281,6 +297,9 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	a.gate.cfg.Limiter.Succeeded(a.peer, c.User)
 	if used := a.gate.cfg.KeyUsed; used != nil && proofs.proven&FactorKey != 0 {
 		used(c.User, proofs.key)
+	}
+	if used := a.gate.cfg.TokenUsed; used != nil && proofs.proof.Token != "" {
+		used(c.User, proofs.proof.Token, a.peer.Remote.Addr())
 	}
 	return s, nil
 }
@@ -324,7 +343,11 @@ func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed
 	}
 	a.recordLogin(d, OutcomeRefused, crossed)
 	a.failures++
-	a.gate.cfg.Limiter.Offend(a.peer, d.request.User, offence)
+	user := d.request.User
+	if !d.offered.guessable() {
+		user = "" // the source is charged, the account's guesses are not
+	}
+	a.gate.cfg.Limiter.Offend(a.peer, user, offence)
 	grid := a.gate.cfg.FailureTime
 	wait := grid - time.Since(began)%grid
 	select {

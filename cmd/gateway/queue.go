@@ -224,7 +224,7 @@ func (c *cli) queueChangeCommand(name, method, short, done string) *cobra.Comman
 	cmd := &cobra.Command{
 		Use: name + " [ID]...", Short: short,
 		Example: fmt.Sprintf("  gateway queue %s 01kax4v7m0e8s2dq\n  gateway queue %[1]s --domain example.com", name),
-		Args: messageIDs,
+		Args:    messageIDs,
 		RunE: func(cmd *cobra.Command, ids []string) error {
 			f := filter.read()
 			switch {
