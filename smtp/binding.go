@@ -69,24 +69,28 @@ type offering struct {
 }
 
 // notingCertificates makes cfg tell the connection which certificate was chosen:
-// crypto/tls does not.
+// crypto/tls does not. It asks a function for one only if it has none, or is told a
+// name by the client, so that the choice becomes ours.
 func notingCertificates(cfg *tls.Config) {
-	choose := cfg.GetCertificate
+	choose, certificates := cfg.GetCertificate, cfg.Certificates
+	cfg.Certificates = nil
 	cfg.GetCertificate = func(hello *tls.ClientHelloInfo) (cert *tls.Certificate, err error) {
 		if choose != nil {
-			cert, err = choose(hello)
-		}
-		if err != nil {
-			return nil, err
-		}
-		for i := range cfg.Certificates {
-			if cert == nil && hello.SupportsCertificate(&cfg.Certificates[i]) == nil {
-				cert = &cfg.Certificates[i]
+			if cert, err = choose(hello); err != nil {
+				return nil, err
 			}
+		}
+		for i := range certificates {
+			if cert == nil && hello.SupportsCertificate(&certificates[i]) == nil {
+				cert = &certificates[i]
+			}
+		}
+		if cert == nil && len(certificates) > 0 {
+			cert = &certificates[0] // as crypto/tls does
 		}
 		if o, ok := hello.Conn.(*offering); ok && cert != nil {
 			o.certificate = cert.Certificate[0]
 		}
-		return cert, nil // nil leaves the choice to crypto/tls
+		return cert, nil
 	}
 }

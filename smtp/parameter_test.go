@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"slices"
@@ -181,7 +182,7 @@ func TestMailLimitReached(t *testing.T) {
 	p.send("DATA\n")
 	p.expect("354 ")
 	p.send(aliceHeader + "\n.\nMAIL FROM:<alice@example.com>\n")
-	p.expect("250 ", "450 4.7.1 The account has reached its limit of 1 messages an hour reached, until ")
+	p.expect("250 ", "450 4.7.1 The account has reached its limit of 1 messages an hour; it ends at ")
 }
 
 // TestSmugglingProduct: whatever stands around a dot, only CRLF "." CRLF ends the
@@ -335,7 +336,7 @@ func TestBadChunks(t *testing.T) {
 			p.open()
 			p.send(c.send)
 			if name == "over the size" {
-				go func() { _, _ = p.conn.Write(make([]byte, 40<<20)) }()
+				go func() { _, _ = p.conn.Write(append([]byte("From: alice@example.com\r\n\r\n"), bytes.Repeat([]byte("a line\r\n"), 5<<20)...)) }()
 			}
 			for _, want := range c.want {
 				if got := p.reply(); !strings.HasPrefix(got, want) {

@@ -177,7 +177,7 @@ func contentReply(err error) reply {
 
 // limitReply answers an account that has to wait.
 func limitReply(limit *session.LimitError) reply {
-	return reply{450, "4.7.1", "The account has reached its " + limit.Error()}
+	return reply{450, "4.7.1", "The account has reached its limit of " + limit.What + "; it ends at " + limit.Until.UTC().Format("2006-01-02 15:04 UTC")}
 }
 
 // recipientReply answers a recipient to whom the account may not send, or not now.
