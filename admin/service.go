@@ -125,6 +125,9 @@ func methods() map[string]call {
 		"user.address.add":    method((*Service).addressAdd),
 		"user.address.remove": method((*Service).addressRemove),
 
+		"token.add":    method((*Service).tokenAdd),
+		"token.remove": method((*Service).tokenRemove),
+
 		"group.list":   method((*Service).groupList),
 		"group.show":   method((*Service).groupShow),
 		"group.set":    method((*Service).groupSet),

@@ -42,12 +42,13 @@ type ShownUser struct {
 	Access Access `json:"access"`
 }
 
-// Access is what an account may do with files from its next login on.
+// Access is what an account may do with files and mail from its next login on.
 type Access struct {
 	Permissions []session.PathRule   `json:"permissions"`
 	Quota       session.Quota        `json:"quota"`
 	Shared      []session.GroupQuota `json:"shared"` // those of its groups
 	Bandwidth   int64                `json:"bandwidth,omitempty"`
+	Mail        session.MailLimits   `json:"mail,omitzero"`
 }
 
 // Passwd sets a password.
@@ -133,6 +134,7 @@ func (s *Service) userShow(ctx context.Context, in Name) (ShownUser, error) {
 	return ShownUser{User: user, Access: Access{
 		Permissions: append([]session.PathRule{}, a.Rules...), Quota: a.Quota,
 		Shared: append([]session.GroupQuota{}, a.Shared...), Bandwidth: a.Bandwidth,
+		Mail: account.Identity.Mail,
 	}}, err
 }
 

@@ -19,6 +19,12 @@ import (
 // memory.
 const maxAccounts = 250_000
 
+// keyName is the secret in the store that is Accounts.key.
+const (
+	keyName  = "credentials"
+	keyBytes = 32
+)
+
 // Budget says when a password may be hashed.
 type Budget interface {
 	// Acquire waits for a place to hash with memKiB of memory on behalf of source.
@@ -50,6 +56,9 @@ type Accounts struct {
 	cfg   Config
 	memo  memo
 	dummy hashes.Hash
+	// key is the installation's, for the hashes of tokens and for what is made up for
+	// names that do not exist.
+	key []byte
 
 	// mu guards what follows; whoever changes it holds refreshing too.
 	mu      sync.RWMutex
@@ -72,6 +81,8 @@ type Accounts struct {
 	history history
 
 	suspects chan suspect
+
+	usedTokens usedTokens
 }
 
 // Open reads the accounts from db, which must stay open for as long as they are
@@ -83,8 +94,11 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Accounts, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy(), suspects: make(chan suspect, maxSuspects)}
-	var err error
+	key, err := db.Secret(ctx, keyName, keyBytes)
+	if err != nil {
+		return nil, fmt.Errorf("open accounts: %w", err)
+	}
+	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy(), key: key, suspects: make(chan suspect, maxSuspects)}
 	if a.phantom.key, err = db.Secret(ctx, "phantoms", phantomKeySize); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}
@@ -148,7 +162,7 @@ func (a *Accounts) refreshAll(ctx context.Context, always bool) error {
 	}
 	work, members := newAccesses(groups), make(map[string]map[string]bool)
 	for _, r := range all {
-		r.access = work.of(&r.info)
+		r.access, r.mail = work.of(&r.info), work.mailOf(&r.info)
 		enrol(members, r, true)
 	}
 	a.mu.Lock()
@@ -177,7 +191,8 @@ func (a *Accounts) refresh(ctx context.Context, name string) {
 	}
 	r, ok := found[name]
 	if ok {
-		r.access = newAccesses(a.groups).of(&r.info)
+		work := newAccesses(a.groups)
+		r.access, r.mail = work.of(&r.info), work.mailOf(&r.info)
 	}
 	if gone := a.replace(name, r); gone != 0 {
 		a.forget(gone)
@@ -229,7 +244,7 @@ func (a *Accounts) refreshGroup(ctx context.Context, name string) {
 	changed := make(map[string]*record, len(a.members[name]))
 	for member := range a.members[name] {
 		r := *a.records[member]
-		r.access = work.of(&r.info)
+		r.access, r.mail = work.of(&r.info), work.mailOf(&r.info)
 		changed[member] = &r
 	}
 	a.mu.Lock()

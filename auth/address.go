@@ -8,13 +8,15 @@ const (
 	maxLocalBytes    = 64  // RFC 5321, section 4.5.3.1.1
 	maxDomainBytes   = 253
 	maxLabelBytes    = 63
+	maxStars         = 4                     // of a pattern
 	localPunctuation = "!#$%&'*+-/=?^_`{|}~" // atext, RFC 5322, section 3.2.3
 )
 
-// ParseAddress reads a mail sender as an account owns it: "joe@example.com", or
-// "@example.com" for every address of the domain. It returns the address in
-// lower case. Quoted local parts, address literals and non-ASCII are refused;
-// the error is an ErrInvalid.
+// ParseAddress reads a mail sender as an account owns it: "joe@example.com",
+// "@example.com" or "*@example.com" for every address of the domain, or
+// "scan-*@example.com" for every one that fits, * standing for any text. It returns
+// the address in lower case. Quoted local parts, address literals and non-ASCII are
+// refused; the error is an ErrInvalid.
 func ParseAddress(text string) (string, error) {
 	refuse := func(reason string) (string, error) { return "", invalid("address", "%q: %s", clip(text), reason) }
 	if len(text) > maxAddressBytes {
@@ -29,6 +31,12 @@ func ParseAddress(text string) (string, error) {
 	at := strings.LastIndexByte(lower, '@')
 	if at < 0 {
 		return refuse("there is no @")
+	}
+	if lower[:at] == "*" {
+		lower, at = lower[1:], 0
+	}
+	if stars := strings.Count(lower[:at], "*"); stars > maxStars {
+		return refuse("there are too many * in it")
 	}
 	if reason := badLocal(lower[:at]); at > 0 && reason != "" {
 		return refuse(reason)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xdg-go/scram"
+
 	"gateway/auth/hashes"
 	"gateway/session"
 	"gateway/store"
@@ -57,9 +59,9 @@ func (a *Accounts) Add(ctx context.Context, name string, n New) (Change, error) 
 	if a.count() >= maxAccounts {
 		return Change{}, invalid("account", "there are %d accounts, which is the most", maxAccounts)
 	}
-	var hash string
+	var password secrets
 	if !n.Password.Empty() {
-		if hash, err = a.newHash(n.Password); err != nil {
+		if password, err = a.newSecrets(n.Password); err != nil {
 			return Change{}, err
 		}
 	}
@@ -79,16 +81,17 @@ func (a *Accounts) Add(ctx context.Context, name string, n New) (Change, error) 
 		if err := putAccountAllowance(ctx, tx, id, allowance); err != nil {
 			return err
 		}
-		if hash == "" {
+		if n.Password.Empty() {
 			return nil
 		}
-		return putPassword(ctx, tx, id, hash, now)
+		return putPassword(ctx, tx, id, password, now)
 	})
 }
 
 // List returns all accounts by name.
 func (a *Accounts) List(ctx context.Context) ([]Info, error) {
 	a.storeUsed(ctx)
+	a.storeTokensUsed(ctx)
 	if _, err := a.find(ctx, ""); err != nil { // reads again what is stale
 		return nil, err
 	}
@@ -105,6 +108,7 @@ func (a *Accounts) List(ctx context.Context) ([]Info, error) {
 // Show returns one account. Errors: ErrNotExist.
 func (a *Accounts) Show(ctx context.Context, name string) (Info, error) {
 	a.storeUsed(ctx)
+	a.storeTokensUsed(ctx)
 	r, err := a.find(ctx, name)
 	if err != nil {
 		return Info{}, err
@@ -162,7 +166,7 @@ func (a *Accounts) SetPassword(ctx context.Context, name string, password sessio
 	if _, err := a.Show(ctx, name); err != nil { // before the price of a hash
 		return Change{}, err
 	}
-	hash, err := a.newHash(password)
+	made, err := a.newSecrets(password)
 	if err != nil {
 		return Change{}, err
 	}
@@ -173,7 +177,7 @@ func (a *Accounts) SetPassword(ctx context.Context, name string, password sessio
 		if err := dropOffers(ctx, tx, before.id); err != nil {
 			return err
 		}
-		return putPassword(ctx, tx, before.id, hash, now)
+		return putPassword(ctx, tx, before.id, made, now)
 	})
 }
 
@@ -337,14 +341,20 @@ func describe(r *record) *Info {
 
 func about(name string, err error) error { return fmt.Errorf("account %q: %w", clip(name), err) }
 
-// newHash hashes a password that is to be stored.
-func (a *Accounts) newHash(password session.Secret) (string, error) {
+// secrets are what is stored of a password.
+type secrets struct {
+	hash  string
+	scram *scram.StoredCredentials // may be nil
+}
+
+// newSecrets hashes a password that is to be stored.
+func (a *Accounts) newSecrets(password session.Secret) (secrets, error) {
 	if err := checkPassword(password); err != nil {
-		return "", err
+		return secrets{}, err
 	}
 	a.hashing.Lock()
 	defer a.hashing.Unlock()
-	return hashes.New(password.Reveal()).Encode(), nil
+	return secrets{hash: hashes.New(password.Reveal()).Encode(), scram: newSCRAM(password)}, nil
 }
 
 func (a *Accounts) count() int {
@@ -362,9 +372,13 @@ func putGroups(ctx context.Context, tx *sql.Tx, id int64, groups []string) error
 	return nil
 }
 
-func putPassword(ctx context.Context, tx *sql.Tx, id int64, hash string, now int64) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO account_passwords (account, hash, changed) VALUES ($1, $2, $3)`, id, hash, now)
-	return err
+func putPassword(ctx context.Context, tx *sql.Tx, account int64, s secrets, now int64) error {
+	var id int64
+	err := tx.QueryRowContext(ctx, `INSERT INTO account_passwords (account, hash, changed) VALUES ($1, $2, $3) RETURNING id`, account, s.hash, now).Scan(&id)
+	if err != nil {
+		return err
+	}
+	return putSCRAM(ctx, tx, id, s.scram)
 }
 
 // oneRow returns missing if a statement that should have changed a row did not.

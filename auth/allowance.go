@@ -19,8 +19,8 @@ const (
 	maxRuleBytes = 32 << 10
 )
 
-// Allowance is what was said of an account or a group about files; what was not
-// said is zero.
+// Allowance is what was said of an account or a group about files and mail; what was
+// not said is zero.
 type Allowance struct {
 	// Permissions are in the order of their paths, one for each path. Where there
 	// are any, nothing may be done outside of the folders that they name.
@@ -30,6 +30,8 @@ type Allowance struct {
 	// Bandwidth is in bytes a second, for each direction. That of a group is each
 	// member's that has none of its own.
 	Bandwidth int64 `json:"bandwidth,omitempty"`
+	// Mail of a group is each member's that has none of its own, limit by limit.
+	Mail session.MailLimits `json:"mail,omitzero"`
 }
 
 // AllowanceUpdate changes an Allowance; nil leaves as it is, zero is no limit.
@@ -39,6 +41,7 @@ type AllowanceUpdate struct {
 	QuotaBytes  *int64              `json:"quota_bytes,omitempty"`
 	QuotaFiles  *int64              `json:"quota_files,omitempty"`
 	Bandwidth   *int64              `json:"bandwidth,omitempty"`
+	MailUpdate
 }
 
 // Empty reports whether u changes nothing.
@@ -56,17 +59,19 @@ func (u AllowanceUpdate) Of(a Allowance) Allowance {
 			*n.to = *n.from
 		}
 	}
+	a.Mail = u.MailUpdate.of(a.Mail)
 	return a
 }
 
 // empty reports whether nothing was said.
 func (a Allowance) empty() bool {
-	return len(a.Permissions) == 0 && a.Quota == session.Quota{} && a.Bandwidth == 0
+	return len(a.Permissions) == 0 && a.Quota == session.Quota{} && a.Bandwidth == 0 && noMail(a.Mail)
 }
 
 // clone is an Allowance that the caller may change; its list is never nil.
 func (a Allowance) clone() Allowance {
 	a.Permissions = append([]session.PathRule{}, a.Permissions...)
+	a.Mail.Domains = slices.Clone(a.Mail.Domains)
 	return a
 }
 
@@ -80,6 +85,10 @@ func (a Allowance) checked() (Allowance, error) {
 		if n.value < 0 {
 			return Allowance{}, invalid(n.what, "%d is less than nothing; 0 means no limit", n.value)
 		}
+	}
+	var err error
+	if a.Mail, err = checkedMail(a.Mail); err != nil {
+		return Allowance{}, err
 	}
 	if len(a.Permissions) > maxRules {
 		return Allowance{}, invalid("permissions", "%d rules are more than %d; give a rule to the folder that holds the others", len(a.Permissions), maxRules)
@@ -150,10 +159,24 @@ func sortRules(rules []session.PathRule) {
 type accesses struct {
 	groups map[string]Allowance // what was said of them, by name
 	shared map[string]session.Access
+	mail   map[string]session.MailLimits // what groups say together, by their names
 }
 
 func newAccesses(groups map[string]Allowance) *accesses {
-	return &accesses{groups: groups, shared: make(map[string]session.Access)}
+	return &accesses{groups: groups, shared: make(map[string]session.Access), mail: make(map[string]session.MailLimits)}
+}
+
+// mailOf returns how much mail the account may send.
+func (w *accesses) mailOf(i *Info) session.MailLimits {
+	key := strings.Join(i.Groups, ",")
+	l, ok := w.mail[key]
+	if !ok {
+		for _, name := range i.Groups {
+			l = mergeMail(l, w.groups[name].Mail)
+		}
+		w.mail[key] = l
+	}
+	return overrideMail(i.Mail, l)
 }
 
 // of returns what the account may do: its own rules and bandwidth, or else those
@@ -221,8 +244,8 @@ func merge(said ...[]session.PathRule) []session.PathRule {
 
 // putAccountAllowance stores what is said of an account from now on.
 func putAccountAllowance(ctx context.Context, tx *sql.Tx, id int64, a Allowance) error {
-	_, err := tx.ExecContext(ctx, `UPDATE accounts SET quota_bytes = $2, quota_files = $3, bandwidth = $4 WHERE id = $1`,
-		id, a.Quota.Bytes, a.Quota.Files, a.Bandwidth)
+	_, err := tx.ExecContext(ctx, `UPDATE accounts SET quota_bytes = $2, quota_files = $3, bandwidth = $4, mail = $5 WHERE id = $1`,
+		id, a.Quota.Bytes, a.Quota.Files, a.Bandwidth, writeMail(a.Mail))
 	if err != nil {
 		return err
 	}

@@ -23,6 +23,7 @@ var (
 
 var (
 	errNoAccount   = &kind{"no such account", ErrNotExist}
+	errNoToken     = &kind{"no such token; see 'gateway token list NAME'", ErrNotExist}
 	errNoKey       = &kind{"no such key", ErrNotExist}
 	errNoAddress   = &kind{"no such address", ErrNotExist}
 	errNoGroup     = &kind{"no such group: it has no members, and nothing is said of it; see 'gateway group list'", ErrNotExist}

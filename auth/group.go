@@ -152,8 +152,8 @@ func putGroup(ctx context.Context, tx *sql.Tx, name string, a Allowance) error {
 	if rows >= maxGroupRows {
 		return invalid("groups", "something is said of %d, which is the most", maxGroupRows)
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO groups (name, quota_bytes, quota_files, bandwidth) VALUES ($1, $2, $3, $4)`,
-		name, a.Quota.Bytes, a.Quota.Files, a.Bandwidth)
+	_, err := tx.ExecContext(ctx, `INSERT INTO groups (name, quota_bytes, quota_files, bandwidth, mail) VALUES ($1, $2, $3, $4, $5)`,
+		name, a.Quota.Bytes, a.Quota.Files, a.Bandwidth, writeMail(a.Mail))
 	if err != nil {
 		return err
 	}
@@ -170,10 +170,13 @@ func loadGroups(ctx context.Context, tx *sql.Tx, where string, args ...any) (map
 	groups := make(map[string]Allowance)
 	l := loader{ctx: ctx, tx: tx, where: where, args: args}
 	err := errors.Join(
-		l.each(`SELECT g.name, g.quota_bytes, g.quota_files, g.bandwidth FROM groups g`, func(dest func(...any) error) error {
-			var name string
+		l.each(`SELECT g.name, g.quota_bytes, g.quota_files, g.bandwidth, g.mail FROM groups g`, func(dest func(...any) error) error {
+			var name, mail string
 			var a Allowance
-			err := dest(&name, &a.Quota.Bytes, &a.Quota.Files, &a.Bandwidth)
+			err := dest(&name, &a.Quota.Bytes, &a.Quota.Files, &a.Bandwidth, &mail)
+			if err == nil {
+				a.Mail, err = readMail(mail)
+			}
 			groups[name] = a
 			return err
 		}),

@@ -163,11 +163,15 @@ func (a *Accounts) Close(ctx context.Context) error {
 	a.used.mu.Lock()
 	a.used.closed = true
 	a.used.mu.Unlock()
+	a.usedTokens.mu.Lock()
+	a.usedTokens.closed = true
+	a.usedTokens.mu.Unlock()
 	a.storeUsed(ctx)
 	a.storeHistory(ctx)
 	a.history.mu.Lock()
 	a.history.closed = true
 	a.history.mu.Unlock()
+	a.storeTokensUsed(ctx)
 	return a.storeOffered(ctx)
 }
 

@@ -18,6 +18,8 @@ func checkPassword(s session.Secret) error {
 		return invalid("password", "it is empty")
 	case s.Len() > maxPasswordBytes:
 		return invalid("password", "it is longer than %d bytes", maxPasswordBytes)
+	case session.IsToken(s.Reveal()):
+		return invalid("password", "it has the form of a token; make one by 'gateway token add'")
 	case strings.ContainsAny(s.Reveal(), "\x00\r\n"):
 		return invalid("password", "it has a line break or a NUL in it, which no client can send")
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/xdg-go/scram"
+
 	"gateway/auth/hashes"
 	"gateway/session"
 )
@@ -21,6 +23,7 @@ type Info struct {
 	Route     string    `json:"route"` // of its mail; empty is the default route
 	Addresses []string  `json:"addresses"`
 	Keys      []Key     `json:"keys"`
+	Tokens    []Token   `json:"tokens,omitempty"`
 	Created   time.Time `json:"created"`
 	Changed   time.Time `json:"changed"` // the last change of anything here
 	// PasswordChanged is when the password was set; zero if there is none.
@@ -41,12 +44,18 @@ type record struct {
 	authorities []authority
 	// access is what the account may do, with what its groups add.
 	access session.Access
+	// mail is how much mail it may send, likewise.
+	mail session.MailLimits
 
 	// password is the id of the password, 0 if there is none, and another
 	// whenever it is set, even to the same.
 	password int64
 	hash     hashes.Hash
 	totp     []byte // the secret of its one-time codes, sealed; nil if there is none
+	// scram are the keys of the password, nil if it has none.
+	scram *scram.StoredCredentials
+	// tokens are those that the account has, by the hash of their text.
+	tokens map[mac]*Token
 	// unreadable is why the stored hash cannot be used.
 	unreadable error
 }
@@ -57,7 +66,7 @@ func (r *record) account() session.Account {
 		Known: true, Disabled: r.info.Disabled, Generation: r.info.Changed.UnixMicro(), PasswordSet: r.info.PasswordChanged,
 		Identity: session.Identity{
 			User: r.info.Name, Groups: r.info.Groups, Addresses: r.info.Addresses, Route: r.info.Route,
-			Access: r.access,
+			Access: r.access, Mail: r.mail,
 		},
 	}
 }
@@ -65,6 +74,7 @@ func (r *record) account() session.Account {
 // clone is an Info that the caller may change.
 func (i Info) clone() *Info {
 	i.Groups, i.Addresses, i.Keys = slices.Clone(i.Groups), slices.Clone(i.Addresses), slices.Clone(i.Keys)
+	i.Tokens = slices.Clone(i.Tokens)
 	i.Allowance = i.Allowance.clone()
 	return &i
 }
@@ -94,7 +104,7 @@ func load(ctx context.Context, tx *sql.Tx, where string, args ...any) (map[strin
 		do   func() error
 	}{
 		{"accounts", l.accounts}, {"groups", l.groups}, {"addresses", l.addresses}, {"keys", l.keys}, {"passwords", l.passwords},
-		{"permissions", l.permissions}, {"one-time codes", l.totp},
+		{"permissions", l.permissions}, {"one-time codes", l.totp}, {"keys of SCRAM", l.scram}, {"tokens", l.tokens},
 	} {
 		if err := step.do(); err != nil {
 			return nil, fmt.Errorf("read %s: %w", step.what, err)
@@ -134,14 +144,19 @@ func (l *loader) each(query string, scan func(dest func(...any) error) error) er
 }
 
 func (l *loader) accounts() error {
-	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth FROM accounts a`, func(dest func(...any) error) error {
+	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth, a.mail FROM accounts a`, func(dest func(...any) error) error {
 		r := &record{keys: make(map[keyID]options)}
 		r.info.Groups, r.info.Addresses, r.info.Keys = []string{}, []string{}, []Key{} // [] in JSON, not null
 		r.info.Permissions = []session.PathRule{}
 		var created, changed int64
+		var mail string
 		if err := dest(&r.id, &r.info.Name, &r.info.Disabled, &r.info.Route, &created, &changed,
-			&r.info.Quota.Bytes, &r.info.Quota.Files, &r.info.Bandwidth); err != nil {
+			&r.info.Quota.Bytes, &r.info.Quota.Files, &r.info.Bandwidth, &mail); err != nil {
 			return err
+		}
+		var err error
+		if r.info.Mail, err = readMail(mail); err != nil {
+			return fmt.Errorf("account %s: limits of its mail: %w", clip(r.info.Name), err)
 		}
 		r.info.Created, r.info.Changed = fromMicros(created), fromMicros(changed)
 		l.found[r.id] = r

@@ -17,9 +17,9 @@ func TestStalePasswordIsToldFromAGuess(t *testing.T) {
 		want           error
 	}{{"joe", "stale", session.ErrDenied}, {"jim", "stale", session.ErrDenied}, {"joe", "right", nil}, {"joe", "other", session.ErrDenied}} {
 		for i := range 3 {
-			again, err := a.Verify(t.Context(), source, session.Password(c.user, c.password))
-			if err != c.want || again != (i > 0) {
-				t.Errorf("%s with %q, login %d: got %v, %v; want %v, %v", c.user, c.password, i+1, again, err, i > 0, c.want)
+			proof, err := a.Verify(t.Context(), source, session.Password(c.user, c.password))
+			if err != c.want || proof.Again != (i > 0) {
+				t.Errorf("%s with %q, login %d: got %v, %v; want %v, %v", c.user, c.password, i+1, proof.Again, err, i > 0, c.want)
 			}
 		}
 	}

@@ -52,16 +52,21 @@ func (a *Accounts) Knows(ctx context.Context, source netip.Addr, user string, ke
 
 // Verify implements session.Authenticator. Whether the account is disabled is
 // not asked here.
-func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Credential) (again bool, err error) {
+func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Credential) (session.Proof, error) {
 	switch c.Method {
 	case session.MethodPublicKey:
-		return false, a.verifyKey(ctx, source, c)
+		return session.Proof{}, a.verifyKey(ctx, source, c)
 	case session.MethodPassword, session.MethodKeyboardInteractive:
-		return a.verifyPassword(ctx, source, c)
+		again, err := a.verifyPassword(ctx, source, c)
+		return session.Proof{Again: again}, err
+	case session.MethodSCRAM:
+		return session.Proof{}, a.verifySCRAM(ctx, c)
+	case session.MethodToken:
+		return a.verifyToken(ctx, source, c)
 	case session.MethodCode:
-		return false, a.verifyCode(ctx, c)
+		return session.Proof{}, a.verifyCode(ctx, c)
 	default:
-		return false, session.ErrDenied
+		return session.Proof{}, session.ErrDenied
 	}
 }
 

@@ -127,6 +127,7 @@ func (c *Config) smtp() section {
 		size("max_message", &c.SMTP.MaxMessageBytes, "35MiB", "Largest message that is accepted."),
 		count("max_recipients", &c.SMTP.MaxRecipients, 3000, "1000", "Recipients that one message may have; so many still fit into one line of the record."),
 		duration("login_grace", &c.SMTP.LoginGrace, "30s", "Time to log in."),
+		parsed("bare_lf", "normalize | refuse", &c.SMTP.RefuseBareLF, parseBareLF, "normalize", "What becomes of a line end in a message that is a LF alone: it becomes CRLF, or the message is refused. A CR alone is always refused."),
 		flag("hide_source", &c.SMTP.HideSource, "false", "Leave the sender's address out of the Received field; the record has it in any case."),
 		duration("idle_timeout", &c.SMTP.IdleTimeout, "5m", "Silence after which a connection is closed (RFC 5321, section 4.5.3.2.7)."),
 	}}
@@ -335,6 +336,17 @@ func parseTruncation(s string) (take bool, err error) {
 		return true, nil
 	default:
 		return false, fmt.Errorf("%q is not one of: refuse, warn", s)
+	}
+}
+
+func parseBareLF(s string) (refuse bool, err error) {
+	switch s {
+	case "normalize":
+		return false, nil
+	case "refuse":
+		return true, nil
+	default:
+		return false, fmt.Errorf("%q is not one of: normalize, refuse", s)
 	}
 }
 

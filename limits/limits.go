@@ -185,7 +185,7 @@ func (l *Limits) Guess(p session.Peer, user string, m session.Method) error {
 	if err := l.banned(addr, source, trusted, now); err != nil {
 		return err
 	}
-	if user != "" && m != session.MethodPublicKey && l.guesses.exhausted(place{name, source}, now) {
+	if user != "" && m != session.MethodPublicKey && m != session.MethodToken && l.guesses.exhausted(place{name, source}, now) {
 		return errGuesses
 	}
 	return nil

@@ -56,13 +56,7 @@ func (p *Policy) allowedWith(r session.Request, changes ...change) (rule string,
 	for _, c := range changes {
 		c.apply(&r)
 	}
-	if (r.Protocol == session.SFTP) != (r.Channel == session.SSH) {
-		return "", false
-	}
-	if r.Method == session.MethodDevice && r.Protocol != session.Relay {
-		return "", false
-	}
-	if r.Method != session.MethodDevice && r.Protocol != session.SFTP && r.Method != "" && r.Method != session.MethodPassword {
+	if !exists(r.Protocol, r.Channel, r.Method) {
 		return "", false
 	}
 	verdict, _ := p.run(r)

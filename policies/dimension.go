@@ -286,7 +286,9 @@ func (d dimension) words(s set) string {
 // protocols, channels and methods are the words of the language, by number.
 func protocols() []string { return []string{"ftp", "sftp", "submission", "relay", "console", "cli"} }
 func channels() []string  { return []string{"plain", "tls", "ssh"} }
-func methods() []string   { return []string{"password", "publickey", "keyboard-interactive"} }
+func methods() []string {
+	return []string{"password", "publickey", "keyboard-interactive", "scram", "token"}
+}
 
 // encrypted is the set of channels that hide a credential.
 const encrypted = set(1<<session.TLS | 1<<session.SSH)
@@ -325,6 +327,10 @@ func methodNumber(m session.Method) int {
 		return 1
 	case session.MethodKeyboardInteractive:
 		return 2
+	case session.MethodSCRAM:
+		return 3
+	case session.MethodToken:
+		return 4
 	default:
 		return -1
 	}

@@ -68,8 +68,7 @@ func ways() []way {
 	for p := range protocols() {
 		for c := range channels() {
 			for m := range methods() {
-				ssh := protocolNumber(session.SFTP) == p
-				if ssh != (c == int(session.SSH)) || !ssh && m != methodNumber(session.MethodPassword) {
+				if !exists(session.Protocol(protocols()[p]), session.ChannelKind(c), session.Method(methods()[m])) {
 					continue
 				}
 				out = append(out, way{p, c, m})
@@ -77,6 +76,26 @@ func ways() []way {
 		}
 	}
 	return out
+}
+
+// exists reports whether the protocol comes over that channel, and whether one can
+// log in by that method then.
+func exists(p session.Protocol, c session.ChannelKind, m session.Method) bool {
+	if (p == session.SFTP) != (c == session.SSH) {
+		return false
+	}
+	switch m {
+	case session.MethodPublicKey:
+		return c.Encrypted() // over TLS, that of a client certificate
+	case session.MethodKeyboardInteractive:
+		return p == session.SFTP
+	case session.MethodSCRAM:
+		return p == session.Submission || p == session.Relay
+	case session.MethodDevice:
+		return p == session.Relay
+	default:
+		return true
+	}
 }
 
 // admits reports whether the condition can match over the way; nil matches all.

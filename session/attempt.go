@@ -110,13 +110,18 @@ func (a *Attempt) Claim(ctx context.Context, user string) error {
 func (a *Attempt) Methods() []Method {
 	var offer []Method
 	for _, m := range Methods() {
-		r := a.request(PhaseNamed)
-		r.Method = m
-		if v := a.policy.Decide(r); v.Allowed || !v.Retry.IsZero() {
+		if a.mayOffer(m) || m == MethodPassword && a.mayOffer(MethodToken) {
 			offer = append(offer, m)
 		}
 	}
 	return offer
+}
+
+func (a *Attempt) mayOffer(m Method) bool {
+	r := a.request(PhaseNamed)
+	r.Method = m
+	v := a.policy.Decide(r)
+	return v.Allowed || !v.Retry.IsZero()
 }
 
 // Knows answers an SSH key query: would this key be accepted if it were proven?
@@ -156,7 +161,7 @@ func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
 		switch {
 		case !errors.Is(err, errChanged):
 			return s, err
-		case tries < maxOffers && c.Method != MethodCode: // a code is right once
+		case tries < maxOffers && c.repeatable():
 			continue
 		}
 		d, _ := a.decide(ctx, c.User, c.Method)
@@ -178,6 +183,7 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	if !a.chain.begun(c.User) {
 		a.chain = chain{}
 	}
+	c.Protocol = a.peer.Protocol
 	crossed := a.crossed(c)
 	if err := a.budget(c); err != nil {
 		a.recordRefused(ctx, c, crossed, err)
@@ -203,15 +209,19 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	if c.Method == MethodCode && a.chain.proven == 0 {
 		return nil, a.deny(ctx, began, named, crossed, false, ErrDenied)
 	}
-	again, err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c)
+	proof, err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c)
+	again := proof.Again
 	switch {
 	case err == nil && named.verdict.Allowed && !named.account.Disabled:
 		if a.chain.proven == 0 {
 			a.chain = chain{user: c.User, method: c.Method, generation: named.account.Generation}
 		}
 		a.chain.proven |= c.Method.Factor()
-		if c.Method == MethodPublicKey {
+		switch c.Method {
+		case MethodPublicKey:
 			a.chain.key = c.Key
+		case MethodToken:
+			a.chain.proof = proof
 		}
 		if named.verdict.Lacking.More(a.chain.proven) && a.chain.generation == named.account.Generation {
 			return nil, a.more(ctx, began, c, named, crossed, again)
@@ -221,6 +231,11 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 		return nil, a.proven(ctx, began, named, c, crossed, again)
 	case errors.Is(err, ErrDenied):
 		return nil, a.deny(ctx, began, named, crossed, again, err)
+	case errors.Is(err, ErrAborted):
+		named.verdict = Verdict{Reason: err.Error()}
+		a.recordLogin(named, OutcomeRefused, crossed)
+		a.failures++
+		return nil, ErrAborted
 	default:
 		named.verdict = Verdict{Reason: err.Error()}
 		a.recordLogin(named, OutcomeError, crossed)
@@ -286,7 +301,9 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	s.notice = verified.verdict.Notice
 	s.login = verified.request
 	s.become(verified.verdict)
+	s.identity.Senders = proofs.proof.Senders
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
+	e.Token = proofs.proof.Token
 	e.Exposed = crossed == CredentialPlaintext
 	if err := a.grant(ctx, s, e); err != nil {
 		return nil, err
@@ -296,10 +313,15 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	if used := a.gate.cfg.KeyUsed; used != nil && proofs.proven&FactorKey != 0 {
 		used(c.User, proofs.key)
 	}
+	if used := a.gate.cfg.TokenUsed; used != nil && proofs.proof.Token != "" {
+		used(c.User, proofs.proof.Token, a.peer.Remote.Addr())
+	}
 	if h := a.gate.cfg.History; h != nil {
 		h.Entered(c.User, a.clientID(), levelsOf(a.channel.Kind, proofs.proven))
 	}
-	a.exposed(c, crossed)
+	if proofs.proof.Token == "" { // else the password of the account was not sent
+		a.exposed(c, crossed)
+	}
 	return s, nil
 }
 
@@ -342,7 +364,11 @@ func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed
 	}
 	a.recordLogin(d, OutcomeRefused, crossed)
 	a.failures++
-	a.gate.cfg.Limiter.Offend(a.peer, d.request.User, offence)
+	user := d.request.User
+	if !d.offered.guessable() {
+		user = "" // the source is charged, the account's guesses are not
+	}
+	a.gate.cfg.Limiter.Offend(a.peer, user, offence)
 	a.onGrid(ctx, began)
 	return ErrDenied
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"strings"
 	"time"
 )
 
@@ -16,6 +17,11 @@ const (
 	MethodPassword            Method = "password"
 	MethodPublicKey           Method = "publickey"
 	MethodKeyboardInteractive Method = "keyboard-interactive"
+	// MethodSCRAM is a password that is proven by challenge and response (Exchange),
+	// and does not cross the wire.
+	MethodSCRAM Method = "scram"
+	// MethodToken is an app token, which is sent in the place of a password (IsToken).
+	MethodToken Method = "token"
 	// MethodCode is a one-time code. It only ever follows another proof.
 	MethodCode Method = "code"
 	// MethodDevice is no proof: the rules know the device by where it is
@@ -23,11 +29,15 @@ const (
 	MethodDevice Method = "device"
 )
 
-// Methods lists every Method by which a login may begin, in the order in which
-// they are offered.
+// Methods lists every Method that can be offered for the beginning of a login, in
+// that order. A token is not offered: it comes where a password is asked for.
 func Methods() []Method {
-	return []Method{MethodPublicKey, MethodPassword, MethodKeyboardInteractive}
+	return []Method{MethodPublicKey, MethodSCRAM, MethodPassword, MethodKeyboardInteractive}
 }
+
+// guessable reports whether trying often enough leads anywhere: keys and tokens are
+// too long for it, and a device with an old one must not keep its owner out.
+func (m Method) guessable() bool { return m != MethodPublicKey && m != MethodToken }
 
 // Key is a public key: as SSH writes it on the wire (RFC 4253, section 6.6), or
 // that of a certificate (CertificateKey). A key of one kind is none of the other,
@@ -64,26 +74,40 @@ func CertificateKey(cert *x509.Certificate) Key {
 }
 
 // Credential is a claimed name with one proof of it. Make one with Password,
-// KeyboardInteractive, Code or PublicKey; the zero value proves nothing.
+// KeyboardInteractive, Code, PublicKey or SCRAM; the zero value proves nothing.
 type Credential struct {
 	User   string
 	Method Method
-	// Secret is what the peer typed, for all methods but MethodPublicKey.
+	// Secret is what the peer typed, for all methods but MethodPublicKey and
+	// MethodSCRAM.
 	Secret Secret
 	// Key is a key whose signature the front-end has verified, for
 	// MethodPublicKey.
 	Key Key
+	// Exchange is the conversation of MethodSCRAM.
+	Exchange *Exchange
+	// Protocol is where it is offered; the Attempt sets it.
+	Protocol Protocol
 }
 
-// Password is a name with a password.
+// Password is a name with a password, or with a token in its place.
 func Password(user, password string) Credential {
-	return Credential{User: user, Method: MethodPassword, Secret: NewSecret(password)}
+	return typed(user, MethodPassword, password)
 }
 
 // KeyboardInteractive is a name with the answer to the password prompt of SSH
 // keyboard-interactive (RFC 4256).
 func KeyboardInteractive(user, answer string) Credential {
-	return Credential{User: user, Method: MethodKeyboardInteractive, Secret: NewSecret(answer)}
+	return typed(user, MethodKeyboardInteractive, answer)
+}
+
+// typed tells a token from a password by its form alone, so that it says nothing
+// about the account.
+func typed(user string, m Method, secret string) Credential {
+	if IsToken(secret) {
+		m = MethodToken
+	}
+	return Credential{User: user, Method: m, Secret: NewSecret(secret)}
 }
 
 // Code is a name with a one-time code.
@@ -100,15 +124,52 @@ func PublicKey(user string, key Key) Credential {
 
 // carriesSecret reports whether the proof itself crossed the wire, so that
 // whoever listened has it.
-func (c Credential) carriesSecret() bool { return c.Method != MethodPublicKey }
+func (c Credential) carriesSecret() bool {
+	return c.Method != MethodPublicKey && c.Method != MethodSCRAM
+}
+
+// repeatable reports whether the proof may be checked twice.
+func (c Credential) repeatable() bool { return c.Method != MethodCode && c.Method != MethodSCRAM }
+
+// Proof is what is known of a proof that was checked.
+type Proof struct {
+	// Again says that the same proof was checked a while ago, with the same result: a
+	// device that retries, not one more guess.
+	Again bool
+	// Token is the id of the token that it was, and Senders the mail senders that it is
+	// good for; nil means all of the account's.
+	Token   string
+	Senders []string
+}
+
+// tokenPrefix begins a token, so that it is known for one wherever it turns up.
+const (
+	tokenPrefix = "gwt-"
+	tokenDigits = 26 // of base32: 130 bits
+)
+
+// NewToken makes the text of a token. With 30 characters it fits into what devices
+// take as a password.
+func NewToken() Secret { return NewSecret(tokenPrefix + strings.ToLower(rand.Text())) }
+
+// IsToken reports whether a secret has the form of a token, which no password has.
+func IsToken(secret string) bool {
+	digits, ok := strings.CutPrefix(secret, tokenPrefix)
+	return ok && len(digits) == tokenDigits && strings.Trim(digits, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
 
 // Identity is who logged in, as the rest of the gateway knows them.
 type Identity struct {
 	User   string
 	Groups []string
 	// Addresses are the mail senders that the account owns, in lower case:
-	// "joe@example.com", or "@example.com" for every address of a domain.
+	// "joe@example.com", "@example.com" for every address of a domain, or
+	// "scan-*@example.com", in which * stands for any text.
 	Addresses []string
+	// Senders are those of them that the credential is good for; nil means all.
+	Senders []string
+	// Mail is how much mail the account may send, and to whom.
+	Mail MailLimits
 	// Route is where the account's mail goes; empty means the default route.
 	Route string
 	// Access is what the account may do with files.

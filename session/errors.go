@@ -46,6 +46,9 @@ var (
 	// ErrNotEmpty is a folder that cannot be removed while it holds something.
 	ErrNotEmpty = errors.New("directory not empty")
 
+	// ErrAborted is an exchange that the peer gave up: nothing was proven.
+	ErrAborted = errors.New("exchange aborted by the peer")
+
 	// The kinds that the standard library has a word for are that word.
 	ErrNotExist    = fs.ErrNotExist
 	ErrExist       = fs.ErrExist

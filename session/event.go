@@ -72,6 +72,7 @@ type Event struct {
 	// login
 	Stage       Phase    `json:"stage,omitempty"`
 	Credential  string   `json:"credential,omitempty"`
+	Token       string   `json:"token,omitempty"` // the id of the token that was used
 	Exposed     bool     `json:"exposed,omitempty"`
 	WouldRefuse []string `json:"would_refuse,omitempty"`
 	Facts       *Request `json:"facts,omitempty"`

@@ -69,7 +69,7 @@ func (m Method) Factor() Factors {
 	switch m {
 	case MethodPublicKey:
 		return FactorKey
-	case MethodPassword, MethodKeyboardInteractive:
+	case MethodPassword, MethodKeyboardInteractive, MethodSCRAM, MethodToken:
 		return FactorPassword
 	case MethodCode:
 		return FactorCode
@@ -158,6 +158,7 @@ type chain struct {
 	method     Method // of the first proof
 	proven     Factors
 	key        Key   // that was proven last, if one was
+	proof      Proof // of a token, if one was among them
 	generation int64 // of the account
 }
 

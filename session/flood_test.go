@@ -55,9 +55,9 @@ func TestReasonOfAConnectionIsBoundedAndPrintable(t *testing.T) {
 // repeating has met every proof before.
 type repeating struct{ *sessiontest.Accounts }
 
-func (r repeating) Verify(ctx context.Context, source netip.Addr, c session.Credential) (bool, error) {
+func (r repeating) Verify(ctx context.Context, source netip.Addr, c session.Credential) (session.Proof, error) {
 	_, err := r.Accounts.Verify(ctx, source, c)
-	return true, err
+	return session.Proof{Again: true}, err
 }
 
 // A device that retries a stale password is refused like any other and charged

@@ -21,10 +21,10 @@ type Authenticator interface {
 	// Verify checks one proof. It returns nil if it is right, ErrDenied if it is
 	// wrong, and ErrUnavailable if it could not be checked now. Whether it is enough
 	// is for the rules to say. A code that was right once is never right again. An unknown user takes as long
-	// as a known one. source is where the guess comes from, for fair queueing. again
-	// says that the same proof was checked a while ago, with the same result: a
-	// device that retries, not one more guess.
-	Verify(ctx context.Context, source netip.Addr, c Credential) (again bool, err error)
+	// as a known one. source is where the guess comes from, for fair queueing. The
+	// Proof says more, also of a wrong one. An Exchange is spoken meanwhile; its error
+	// ErrAborted is returned as it is.
+	Verify(ctx context.Context, source netip.Addr, c Credential) (Proof, error)
 	// Knows tells whether key would be accepted for user from source, before any
 	// proof.
 	Knows(ctx context.Context, source netip.Addr, user string, key Key) (KeyAnswer, error)
@@ -36,8 +36,8 @@ type Limiter interface {
 	// Admit counts a new connection. The Admission is released when it ends.
 	Admit(p Peer) (Admission, error)
 	// Guess is asked before each proof is checked: may this source still guess, and
-	// may this account still be guessed at from there by m? A key cannot be guessed,
-	// so guesses at a password never keep its owner's key out.
+	// may this account still be guessed at from there by m? A key or a token cannot be
+	// guessed, so guesses at a password never keep its owner's key out.
 	Guess(p Peer, user string, m Method) error
 	// Offend charges the peer for what it did.
 	Offend(p Peer, user string, o Offence)
@@ -92,6 +92,11 @@ type Config struct {
 	IgnoreRefused bool
 	// CohortKey keys the hash that divides names into cohorts.
 	CohortKey []byte
+	// TokenUsed is the same for tokens, by their id.
+	TokenUsed func(user, token string, from netip.Addr)
+	// Mail counts what accounts send. Nil means that an account with limits on its mail
+	// cannot send any.
+	Mail MailCounter
 	// NameKey keys the hash under which names that do not exist are recorded.
 	NameKey []byte
 	// MaxAttempts is how many proofs one connection may get wrong. Zero means 6.

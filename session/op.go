@@ -12,6 +12,8 @@ type Op struct {
 	action  Action
 	began   time.Time
 	reason  string
+	// giveBack uncounts a message that was not accepted.
+	giveBack func()
 
 	// Bytes is the content moved, set before End.
 	Bytes int64
@@ -39,6 +41,9 @@ func (o *Op) End(_ context.Context, err error) error {
 	outcome := OutcomeDone
 	if err != nil {
 		outcome = OutcomeFailed
+		if o.giveBack != nil {
+			o.giveBack()
+		}
 	}
 	if recordErr := o.record(outcome, err); recordErr != nil && err == nil {
 		return unavailable(recordErr)

@@ -54,10 +54,10 @@ func (s *Session) Notice() string { return s.notice }
 func (s *Session) Method() Method { return s.method }
 
 // MayEnrol reports whether the session may bring keys for its own account: a rule
-// grants it, and a password opened the session. Whoever holds a key only must not
-// be able to make a second one that outlives it.
+// grants it, and a password opened the session. Whoever holds a key or a token only
+// must not be able to make a second one that outlives it.
 func (s *Session) MayEnrol() bool {
-	return s.data.EnrolKeys && s.method.Factor() == FactorPassword
+	return s.data.EnrolKeys && (s.method == MethodPassword || s.method == MethodKeyboardInteractive)
 }
 
 // MayEnrolOffered reports whether the keys that the client offered before its
@@ -102,9 +102,9 @@ func (s *Session) Vendor(software string) {
 func (s *Session) Count(in, out int64) { s.attempt.Count(in, out) }
 
 // Begin asks whether the session may do a, and records that it begins if it
-// changes something. It returns ErrDenied, ErrTooMany for a limit that was reached,
-// ErrUnavailable when it cannot be recorded, or ErrClosed after the end of the
-// session. Whoever gets an Op must End it.
+// changes something. It returns ErrDenied, ErrTooMany for a limit of a device that was
+// reached, ErrUnavailable when it cannot be recorded, a *LimitError for mail that must
+// wait, or ErrClosed after the end of the session. Whoever gets an Op must End it.
 func (s *Session) Begin(ctx context.Context, a Action) (*Op, error) {
 	if s.ended() {
 		return nil, ErrClosed
@@ -120,6 +120,11 @@ func (s *Session) Begin(ctx context.Context, a Action) (*Op, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if op.giveBack, err = s.takeMail(a); err != nil {
+		_ = op.record(OutcomeRefused, err)
+		return nil, err
+	}
 	if a.Verb.changes() {
 		e := op.event(OutcomeBegun)
 		if err := s.attempt.gate.cfg.Recorder.Append(e); err != nil {
@@ -132,7 +137,7 @@ func (s *Session) Begin(ctx context.Context, a Action) (*Op, error) {
 // Sends reports whether the session may send as the mail address, and records a
 // refusal if not.
 func (s *Session) Sends(_ context.Context, address string) error {
-	if s.identity.sends(address) {
+	if s.identity.Sends(address) {
 		return nil
 	}
 	op := &Op{session: s, action: Action{Verb: Reject, Object: address}, began: time.Now()}
@@ -144,7 +149,7 @@ func (s *Session) Sends(_ context.Context, address string) error {
 // may decides an action by what the session's identity allows.
 func (s *Session) may(a Action) bool {
 	if a.Verb == Accept {
-		return s.identity.sends(a.Object) &&
+		return s.identity.Sends(a.Object) &&
 			(s.device == nil || !slices.ContainsFunc(a.To, func(to string) bool { return !s.device.reaches(to) }))
 	}
 	return s.identity.Access.allows(a)

@@ -23,7 +23,7 @@ func rewordings() []rewording {
 		{"AUTH", "235 ", replyAuthSucceeded},
 		{"AUTH", "454 4.7.0 Invalid base64", replyMalformedSASL},
 		{"AUTH", "502 ", replyMechanism},
-		{"RCPT", "452 4.5.3", replyTooManyRcpt},
+		{"RCPT", "452 4.5.3 Maximum", replyTooManyRcpt},
 		{"MAIL", "500 5.5.4 Unknown", replyParameter},
 		{"RCPT", "500 5.5.4 Unknown", replyParameter},
 		{"MAIL", "504 ", replyParameterValue},
@@ -47,7 +47,10 @@ func (c *conn) repair(w *wire, line string) (repaired string, final bool) {
 	case w.last == "EHLO" && strings.HasPrefix(line, "250"):
 		if strings.HasPrefix(line[4:], "Hello ") {
 			// RFC 5321, section 4.1.1.1: the reply begins with our name, not the peer's.
-			return line[:4] + c.cfg.Hostname, final
+			line = line[:4] + c.cfg.Hostname
+			if c.tls != nil { // go-smtp does not know that it is above TLS
+				line += "\r\n250-REQUIRETLS"
+			}
 		}
 		return line, final
 	case w.last == "HELO" && strings.HasPrefix(line, "250 "):

@@ -38,7 +38,7 @@ type body struct {
 func (w *wire) startBody() *body {
 	b := &body{
 		wire: w, chunked: w.last == "BDAT", lineStart: true, limit: w.conn.maxBytes(),
-		lines: lines{limit: w.conn.cfg.MaxLineLength, ends: w.conn.device().Lines},
+		lines: lines{limit: w.conn.cfg.MaxLineLength, ends: w.conn.lineEnds()},
 	}
 	if b.chunked {
 		b.left, b.size, b.last = w.chunk, w.chunk, w.chunkLast

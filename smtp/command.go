@@ -185,32 +185,66 @@ func (c *conn) hello(w *wire, arg string) []byte {
 	return c.pass(w, c.helo)
 }
 
-// mail and rcpt refuse what go-smtp would silently drop: a source route.
+// mail and rcpt read the parameters, and refuse what go-smtp would silently drop: a
+// source route.
 func (c *conn) mail(w *wire, arg string) []byte {
-	if sourceRoute(arg, "FROM:") {
+	path, rest, ok := argument(arg, "FROM:")
+	if !ok {
+		w.say(replyMalformedArg)
+		return nil
+	}
+	if sourceRoute(path) {
 		w.say(reply{replyBadSender.code, replyBadSender.enhanced, replySourceRoute.text})
 		return nil
 	}
-	return c.pass(w, arg)
+	p, refused := readParameters(rest, mailParameters())
+	switch {
+	case refused.code != 0:
+		w.say(refused)
+		return nil
+	case p.requireTLS && c.tls == nil:
+		w.say(replyNoRequireTLS)
+		return nil
+	case p.size > c.maxBytes():
+		w.say(replyTooBig)
+		return nil
+	}
+	c.said = p
+	return c.pass(w, strings.Join(append([]string{"FROM:" + path}, p.passed...), " "))
 }
 
 func (c *conn) rcpt(w *wire, arg string) []byte {
-	if sourceRoute(arg, "TO:") {
+	path, rest, ok := argument(arg, "TO:")
+	if !ok {
+		w.say(replyMalformedArg)
+		return nil
+	}
+	if sourceRoute(path) {
 		w.say(replySourceRoute)
 		return nil
 	}
-	// RFC 5321, section 4.5.1: postmaster is accepted without a domain.
-	if path, ok := cutFold(arg, "TO:"); ok {
-		if rest, ok := cutFold(path, "<postmaster>"); ok {
-			arg = "TO:<postmaster@" + c.cfg.Hostname + "> " + rest
-		}
+	p, refused := readParameters(rest, rcptParameters())
+	if refused.code != 0 {
+		w.say(refused)
+		return nil
 	}
-	return c.pass(w, arg)
+	if strings.EqualFold(path, "<postmaster>") {
+		// RFC 5321, section 4.5.1: postmaster is accepted without a domain.
+		path = "<postmaster@" + c.cfg.Hostname + ">"
+	}
+	c.said = p
+	return c.pass(w, "TO:"+path)
 }
 
-func sourceRoute(arg, prefix string) bool {
-	path, ok := cutFold(arg, prefix)
-	return ok && (strings.HasPrefix(path, "<@") || strings.HasPrefix(path, "@"))
+// argument takes the argument of MAIL or RCPT apart.
+func argument(arg, keyword string) (path, parameters string, ok bool) {
+	after, ok := cutFold(arg, keyword)
+	path, parameters = cutPath(after)
+	return path, parameters, ok && path != "" && (parameters == "" || parameters[0] == ' ')
+}
+
+func sourceRoute(path string) bool {
+	return strings.HasPrefix(path, "<@") || strings.HasPrefix(path, "@")
 }
 
 // cutFold returns what stands after prefix, in whatever case, and blanks.

@@ -36,10 +36,10 @@ type conn struct {
 	idle     int
 	surplus  int // recipients refused because there were too many
 	quit     bool
+	unwatch  func() bool // the session; set when somebody logged in
+	said     parameters  // of the MAIL or RCPT that go-smtp is about to call
 	tx       envelope
 	why      error // why a 421 that is about to be sent is
-
-	watchers sync.WaitGroup
 
 	mu    sync.Mutex
 	cause error // why it ended; the first stays
@@ -65,7 +65,7 @@ func (s *Server) handle(ctx context.Context, nc *listener.Conn, attempt *session
 			w = newWire(c, c.tls)
 		}
 		w.silent = upgraded
-		c.serve(w, nc.Draining())
+		c.serve(w, nc)
 		if !errors.Is(w.err, errStartTLS) {
 			return c.ended()
 		}
@@ -84,7 +84,7 @@ func (c *conn) handshake(nc net.Conn) error {
 	ctx, cancel := context.WithDeadline(c.ctx, c.graceEnds())
 	defer cancel()
 	_ = nc.SetDeadline(time.Time{})
-	t := tls.Server(nc, c.tlsConfig())
+	t := tls.Server(&offering{Conn: nc}, c.tlsConfig())
 	if err := t.HandshakeContext(ctx); err != nil {
 		return fmt.Errorf("%w: %w", session.ErrHandshake, err)
 	}
@@ -97,10 +97,17 @@ func (c *conn) handshake(nc net.Conn) error {
 }
 
 // serve lets go-smtp speak over w until it has no more use for it.
-func (c *conn) serve(w *wire, draining <-chan struct{}) {
+func (c *conn) serve(w *wire, nc *listener.Conn) {
 	c.wire, c.state, c.helo, c.tx = w, fresh, "", envelope{}
-	c.watchers.Go(func() { w.watch(c.ctx, draining) })
-	defer c.watchers.Wait()
+	// Called back rather than waited for: a goroutine each would be most of what an
+	// idle connection takes.
+	defer nc.AfterDraining(w.drain)()
+	defer context.AfterFunc(c.ctx, func() { w.interrupt(session.ErrShutdown) })()
+	defer func() {
+		if c.unwatch != nil {
+			c.unwatch()
+		}
+	}()
 
 	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) {
 		return &transaction{c}, nil
@@ -110,7 +117,7 @@ func (c *conn) serve(w *wire, draining <-chan struct{}) {
 	srv.MaxMessageBytes = c.cfg.MaxMessageBytes // announced; the content is measured by body
 	srv.MaxLineLength = 0                       // the wire bounds lines
 	srv.AllowInsecureAuth = true                // transaction.AuthMechanisms decides
-	srv.EnableSMTPUTF8 = true
+	srv.EnableSMTPUTF8, srv.EnableDSN = true, true
 	srv.ErrorLog = panicLog{c}
 	if c.tls == nil {
 		srv.TLSConfig = c.cfg.TLS // to have it announced; the wire does it
@@ -143,13 +150,9 @@ func (l *single) Addr() net.Addr { return l.wire.LocalAddr() }
 func (c *conn) loggedIn(sess *session.Session) {
 	w := c.wire
 	c.sess = sess
-	c.watchers.Go(func() {
-		select {
-		case <-sess.Done():
-			if cause := sess.Cause(); cause != nil {
-				w.interrupt(cause)
-			}
-		case <-w.closed:
+	c.unwatch = sess.AfterDone(func() {
+		if cause := sess.Cause(); cause != nil {
+			w.interrupt(cause)
 		}
 	})
 }

@@ -64,7 +64,7 @@ func (c *conn) enter() error {
 		r := replyNeedsAuth
 		r.text = printable(hint, maxHint)
 		return r.error()
-	case c.tls == nil && c.cfg.TLS != nil && !c.offersPassword():
+	case c.tls == nil && c.cfg.TLS != nil && !c.offers(session.MethodPassword) && !c.offers(session.MethodSCRAM):
 		return replyNeedsTLS.error()
 	default:
 		return replyNeedsAuth.error()
@@ -81,10 +81,22 @@ func (c *conn) device() session.Device {
 
 // maxBytes bounds a message of the session.
 func (c *conn) maxBytes() int64 {
-	if most := c.device().MaxBytes; most > 0 {
-		return min(most, c.cfg.MaxMessageBytes)
+	most := c.cfg.MaxMessageBytes
+	if own := c.device().MaxBytes; own > 0 {
+		most = min(most, own)
 	}
-	return c.cfg.MaxMessageBytes
+	if c.sess != nil && c.sess.Identity().Mail.Bytes > 0 {
+		most = min(most, c.sess.Identity().Mail.Bytes)
+	}
+	return most
+}
+
+// lineEnds says what is done with line ends that are not CRLF.
+func (c *conn) lineEnds() session.LineEnds {
+	if ends := c.device().Lines; ends != session.LinesAsUsual || !c.cfg.RefuseBareLF {
+		return ends
+	}
+	return session.LinesRefuse
 }
 
 // reversePath is who the message is from: what MAIL said, or the one address that a

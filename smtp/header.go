@@ -9,8 +9,10 @@ import (
 	"io"
 	"mime"
 	"net/mail"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gateway/queue"
 )
@@ -23,6 +25,8 @@ const (
 	// to be looping (RFC 5321, section 6.3, asks for at least 100 by that method
 	// alone; others refuse at 30 to 100).
 	maxReceived = 50
+	// maxOwnReceived is how many of them may be ours.
+	maxOwnReceived = 4
 	// maxMessageID bounds a Message-ID in the record (RFC 5322, section 2.1.1).
 	maxMessageID = 998
 	// maxMailboxes bounds the addresses in From.
@@ -120,23 +124,27 @@ func (h header) all(name string) []field {
 }
 
 // check refuses a message that says it is from somebody whom the account may not
-// speak for (RFC 6409, section 6.1), or that is going in circles.
-func (h header) check(utf8 bool, sends func(address string) error) error {
+// speak for (RFC 6409, section 6.1), or that is going in circles. Text beyond ASCII
+// may stand in fields only if eightBit is set: the peer asked for SMTPUTF8.
+func (h header) check(eightBit bool, sends func(address string) error) error {
 	if n := len(h.all("received")); n > maxReceived {
 		return refused(replyLoop, "%d Received fields", n)
+	}
+	if name, raw := h.rawText(); raw && !eightBit {
+		return refused(replyRawHeader, "8-bit text in %s without SMTPUTF8", name)
 	}
 	from := h.all("from")
 	if len(from) != 1 {
 		return refused(replyFrom, "%d From fields", len(from))
 	}
-	mailboxes, err := parseMailboxes(from[0].value(), utf8)
+	mailboxes, err := parseMailboxes(from[0].value(), eightBit)
 	if err != nil {
 		return refused(replyFrom, "From: %v", err)
 	}
 	switch sender := h.all("sender"); len(sender) {
 	case 0:
 	case 1:
-		one, err := parseMailboxes(sender[0].value(), utf8)
+		one, err := parseMailboxes(sender[0].value(), eightBit)
 		if err != nil || len(one) != 1 {
 			return refused(replySender, "Sender: want one mailbox")
 		}
@@ -150,6 +158,32 @@ func (h header) check(utf8 bool, sends func(address string) error) error {
 		}
 	}
 	return nil
+}
+
+// rawText is the name of a field that holds 8-bit text (RFC 6532), if there is one.
+func (h header) rawText() (name string, found bool) {
+	for _, f := range h.fields {
+		if slices.ContainsFunc(f.raw, func(c byte) bool { return c >= utf8.RuneSelf }) {
+			return f.name, true
+		}
+	}
+	return "", false
+}
+
+// loops reports whether the message has passed here more often than mail that gets
+// anywhere does: hosts that send it to each other find out long before maxReceived.
+func (h header) loops(hostname string) bool {
+	n := 0
+	for _, f := range h.all("received") {
+		words := strings.Fields(f.value())
+		for i, word := range words[:max(len(words)-1, 0)] {
+			if word == "by" && strings.EqualFold(words[i+1], hostname) {
+				n++
+				break
+			}
+		}
+	}
+	return n >= maxOwnReceived
 }
 
 // parseMailboxes reads the addresses of a From or Sender field: at least one.

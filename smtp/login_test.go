@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/emersion/go-sasl"
+
+	"gateway/session"
 )
 
 // witness notes what the mechanisms ask of the connection.
@@ -14,13 +16,16 @@ type witness struct {
 	offers            int
 }
 
-func (w *witness) prompt() error           { w.prompted = true; return nil }
-func (w *witness) claim(user string) error { w.claimed, w.user = true, user; return nil }
-func (w *witness) offer(user, password string) error {
-	w.user, w.password = user, password
+func (w *witness) prompt(session.Method) error { w.prompted = true; return nil }
+func (w *witness) claim(user string) error     { w.claimed, w.user = true, user; return nil }
+func (w *witness) offer(c session.Credential) error {
+	w.user, w.password = c.User, c.Secret.Reveal()
 	w.offers++
 	return nil
 }
+func (w *witness) ask(string) (string, error)             { return "", session.ErrAborted }
+func (w *witness) bindings() map[string][]byte            { return nil }
+func (w *witness) certified() (session.Key, string, bool) { return session.Key{}, "", false }
 
 // FuzzLogin: whatever the responses are, at most one credential is offered, made
 // of the responses, and a password is asked for only after the name was claimed.

@@ -80,12 +80,14 @@ var (
 	replyMechanism       = reply{504, "5.5.4", "Mechanism not offered"}
 	replyHasAuth         = reply{503, "5.5.1", "Authenticated already"}
 	replyMalformedSASL   = reply{501, "5.5.2", "Malformed authentication response"}
+	replyExchangeOver    = reply{501, "5.5.2", "Authentication exchange aborted"}
 	replyAuthorization   = reply{501, "5.5.4", "Acting for another identity is not supported"}
 )
 
 // Replies to the transaction.
 var (
 	replyNeedsTLS       = reply{530, "5.7.0", "Must issue a STARTTLS command first"}
+	replyNoRequireTLS   = reply{530, "5.7.10", "REQUIRETLS needs TLS: send STARTTLS first"}
 	replyNeedsAuth      = reply{530, "5.7.0", "Authentication required"}
 	replyNullSender     = reply{550, "5.7.1", "The null reverse-path may not be submitted"}
 	replyBadSender      = reply{553, "5.1.7", "Bad sender address"}
@@ -102,6 +104,9 @@ var (
 	replyLoop           = reply{554, "5.4.6", "Too many hops"}
 	replyBareLF         = reply{550, "5.6.11", "A bare LF is not allowed"}
 	replyBareCR         = reply{550, "5.6.11", "A bare CR is not allowed"}
+	replyRawHeader      = reply{550, "5.6.7", "8-bit text in a header field needs SMTPUTF8"}
+	replyNotReached     = reply{550, "5.7.1", "The account may not send to this domain"}
+	replyTooManyOfYours = reply{452, "4.5.3", "Too many recipients of one message for this account"}
 	replyNUL            = reply{550, "5.6.0", "A NUL is not allowed"}
 	replyContentLine    = reply{550, "5.6.0", "A line of the message is too long"}
 	replyHeaderTooBig   = reply{552, "5.3.4", "Message header too big"}
@@ -141,6 +146,8 @@ func loginReply(err error) reply {
 		return replyAuthTooMany
 	case errors.Is(err, session.ErrUnavailable):
 		return replyAuthUnavailable
+	case errors.Is(err, session.ErrAborted):
+		return replyExchangeOver
 	default: // ErrDenied, and *MoreError: SMTP has no way to ask for more
 		return replyDenied
 	}
@@ -150,6 +157,9 @@ func loginReply(err error) reply {
 func contentReply(err error) reply {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return r.reply
+	}
+	if limit, ok := errors.AsType[*session.LimitError](err); ok {
+		return limitReply(limit)
 	}
 	switch {
 	case errors.Is(err, session.ErrDenied):
@@ -164,6 +174,30 @@ func contentReply(err error) reply {
 		return replyNoSpace
 	case errors.Is(err, session.ErrQuota):
 		return replyQuota
+	default:
+		return replyOurFault
+	}
+}
+
+// limitReply answers an account that has to wait.
+func limitReply(limit *session.LimitError) reply {
+	return reply{450, "4.7.1", "The account has reached its limit of " + limit.What + "; it ends at " + limit.Until.UTC().Format("2006-01-02 15:04 UTC")}
+}
+
+// recipientReply answers a recipient to whom the account may not send, or not now.
+func recipientReply(err error) reply {
+	limit, waits := errors.AsType[*session.LimitError](err)
+	switch {
+	case waits:
+		// The code of too many recipients: the peer sends what was accepted, and the
+		// others later.
+		r := limitReply(limit)
+		r.code, r.enhanced = replyTooManyOfYours.code, replyTooManyOfYours.enhanced
+		return r
+	case errors.Is(err, session.ErrQuota):
+		return replyTooManyOfYours
+	case errors.Is(err, session.ErrDenied):
+		return replyNotReached
 	default:
 		return replyOurFault
 	}

@@ -57,6 +57,9 @@ type Config struct {
 	IdleTimeout time.Duration
 	// DataTimeout bounds the time for a whole message. Zero means 1h.
 	DataTimeout time.Duration
+	// RefuseBareLF refuses content with a line end that is a LF alone. By default such
+	// line ends become CRLF.
+	RefuseBareLF bool
 	// HideSource leaves the address and the name of the peer out of the trace field
 	// that the message carries; the record has them in any case.
 	HideSource bool
@@ -178,6 +181,7 @@ func (cfg *Config) fill() {
 			cfg.TLS.MinVersion = tls.VersionTLS12
 		}
 		cfg.TLS.NextProtos = []string{alpn}
+		notingCertificates(cfg.TLS)
 	}
 }
 

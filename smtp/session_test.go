@@ -235,7 +235,7 @@ func TestLoginReplies(t *testing.T) {
 func TestMethodRefused(t *testing.T) {
 	t.Parallel()
 	noPassword := func(q session.Request) session.Verdict {
-		return session.Verdict{Allowed: q.Method != session.MethodPassword}
+		return session.Verdict{Allowed: q.Method != session.MethodPassword && q.Method != session.MethodSCRAM && q.Method != session.MethodToken}
 	}
 	f := newFixture(t, noPassword, implicit)
 	p := dialPeer(t, f.listen(t), true)

@@ -150,12 +150,12 @@ func (f *fixture) listen(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan struct{})
-	go func() { defer close(served); _ = f.server.Serve(context.Background(), ln) }()
+	served, server := make(chan struct{}), f.server
+	go func() { defer close(served); _ = server.Serve(context.Background(), ln) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
-		_ = f.server.Shutdown(ctx)
+		_ = server.Shutdown(ctx)
 		<-served
 	})
 	return ln.Addr().String()

@@ -19,16 +19,11 @@ import (
 // envelope is what MAIL and RCPT said.
 type envelope struct {
 	from queue.Address
-	to   []string
-	utf8 bool
-}
-
-// recipients are the forward-paths as the queue takes them.
-func (e envelope) recipients() (list []queue.EnvelopeRecipient) {
-	for _, to := range e.to {
-		list = append(list, queue.EnvelopeRecipient{Address: to})
-	}
-	return list
+	to   []string // their addresses
+	// recipients are the same with what was asked for each.
+	recipients []queue.EnvelopeRecipient
+	utf8       bool
+	said       parameters // of MAIL
 }
 
 // transaction is conn as go-smtp calls it. All calls come from one goroutine,
@@ -58,7 +53,10 @@ func (t *transaction) Mail(from string, options *gosmtp.MailOptions) error {
 	if err := c.sess.Sends(c.ctx, address.String()); err != nil {
 		return replyNotYours.error()
 	}
-	c.tx = envelope{from: address, utf8: options.UTF8}
+	if err := c.sess.MayMail(c.ctx, address.String(), nil); err != nil {
+		return contentReply(err).error()
+	}
+	c.tx = envelope{from: address, utf8: options.UTF8, said: c.said}
 	return nil
 }
 
@@ -73,9 +71,15 @@ func (t *transaction) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	if err := c.sess.Reaches(c.ctx, c.tx.from.String(), address.String()); err != nil {
 		return replyNotForYou.error()
 	}
-	if wire := address.String(); !slices.Contains(c.tx.to, wire) {
-		c.tx.to = append(c.tx.to, wire)
+	wire := address.String()
+	if slices.Contains(c.tx.to, wire) {
+		return nil
 	}
+	if err := c.sess.MayMail(c.ctx, c.tx.from.String(), append(slices.Clip(c.tx.to), wire)); err != nil {
+		return recipientReply(err).error()
+	}
+	c.tx.to = append(c.tx.to, wire)
+	c.tx.recipients = append(c.tx.recipients, queue.EnvelopeRecipient{Address: wire, Notify: c.said.notify, ORcpt: c.said.original})
 	return nil
 }
 
@@ -143,7 +147,8 @@ func (c *conn) enqueue(ctx context.Context, op *session.Op, content io.Reader) (
 	}
 	identity := c.sess.Identity()
 	id, err = draft.Commit(ctx, queue.Envelope{
-		From: c.tx.from.String(), To: c.tx.recipients(), SMTPUTF8: c.tx.utf8, MessageID: m.messageID,
+		From: c.tx.from.String(), To: c.tx.recipients, Ret: c.tx.said.ret, EnvID: c.tx.said.envelopeID,
+		RequireTLS: c.tx.said.requireTLS, SMTPUTF8: c.tx.utf8, MessageID: m.messageID,
 		User: identity.User, Route: identity.Route, Conn: c.attempt.Peer().Conn, Session: c.sess.ID(),
 		Header: m.signatures, Hold: m.hold != "",
 	})
@@ -174,6 +179,9 @@ func (c *conn) compose(ctx context.Context, w io.Writer, content io.Reader, id s
 		h.ofDevice(c.device(), c.sess.Stage() == session.StageWarn, c.tx.utf8)
 	}
 	m.messageID = h.messageID()
+	if h.loops(c.cfg.Hostname) {
+		return m, refused(replyLoop, "it has been here %d times", maxOwnReceived)
+	}
 	if err := h.check(c.tx.utf8, func(address string) error { return c.sess.Sends(ctx, address) }); err != nil {
 		return m, err
 	}

@@ -3,7 +3,6 @@ package smtp
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -59,7 +58,7 @@ var (
 // ever taken for a command. Replies are sent together when the wire is about to
 // wait for the peer.
 //
-// All methods but interrupt, drain and watch are for the goroutine that serves
+// All methods but interrupt and drain are for the goroutine that serves
 // the connection.
 type wire struct {
 	conn *conn
@@ -455,20 +454,3 @@ func (w *wire) RemoteAddr() net.Addr { return w.nc.RemoteAddr() }
 func (w *wire) SetDeadline(time.Time) error      { return nil }
 func (w *wire) SetReadDeadline(time.Time) error  { return nil }
 func (w *wire) SetWriteDeadline(time.Time) error { return nil }
-
-// watch hangs up when the server stops or ctx is done. It returns when go-smtp
-// has no more use for the wire.
-func (w *wire) watch(ctx context.Context, draining <-chan struct{}) {
-	select {
-	case <-draining:
-		w.drain()
-	case <-ctx.Done():
-	case <-w.closed:
-		return
-	}
-	select {
-	case <-ctx.Done():
-		w.interrupt(session.ErrShutdown)
-	case <-w.closed:
-	}
-}

@@ -14,20 +14,23 @@ import (
 )
 
 // allowanceFlags are the flags that say what an account or a group may do with
-// files, how much of them it may keep, and how fast it may move them.
+// files, how much of them it may keep, and how fast it may move them; and how much
+// mail it may send.
 type allowanceFlags struct {
 	quotaBytes, quotaFiles, bandwidth string
 	permit                            []string
+	mail                              mailFlags
 }
 
 // allowanceNames are the flags, for messages.
-const allowanceNames = "--permit, --quota-bytes, --quota-files or --bandwidth"
+const allowanceNames = "--permit, --quota-bytes, --quota-files, --bandwidth or --mail-..."
 
 func (f *allowanceFlags) add(cmd *cobra.Command, quota, bandwidth string) {
 	cmd.Flags().StringVar(&f.quotaBytes, "quota-bytes", "", "how much "+quota+" may keep, a `SIZE` such as 10GiB; 0 or none for no limit")
 	cmd.Flags().StringVar(&f.quotaFiles, "quota-files", "", "how many files and folders "+quota+" may keep, a `NUMBER`; 0 or none for no limit")
 	cmd.Flags().StringVar(&f.bandwidth, "bandwidth", "", "how much may move a second in each direction, a `SIZE` such as 5MiB, "+bandwidth+"; 0 or none for no limit")
 	cmd.Flags().StringArrayVar(&f.permit, "permit", nil, "what may be done in a folder and below, `PATH=WORDS` such as /in=drop (may be repeated; takes the place of all that there were; \"\" for none)")
+	f.mail.add(cmd)
 }
 
 // read returns what the flags that were given change.
@@ -52,6 +55,9 @@ func (f *allowanceFlags) read(cmd *cobra.Command) (u auth.AllowanceUpdate, err e
 		}
 		*n.to = &value
 	}
+	if u.MailUpdate, err = f.mail.read(cmd); err != nil {
+		return u, err
+	}
 	if !cmd.Flags().Changed("permit") {
 		return u, nil
 	}
@@ -73,7 +79,7 @@ func (f *allowanceFlags) read(cmd *cobra.Command) (u auth.AllowanceUpdate, err e
 func parseCount(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%q is not a number of files such as 5000", s)
+		return 0, fmt.Errorf("%q is not a number such as 5000", s)
 	}
 	return n, nil
 }
@@ -88,6 +94,9 @@ func showAllowance(w io.Writer, a auth.Allowance, other string) {
 		fmt.Fprintf(w, "permit     none; %s\n", other)
 	}
 	fmt.Fprintf(w, "quota      %s\nbandwidth  %s\n", quotaText(a.Quota, "none"), bandwidthText(a.Bandwidth, "none"))
+	if text := mailText(a.Mail); text != "" {
+		fmt.Fprintf(w, "mail       %s\n", text)
+	}
 }
 
 func ruleText(r session.PathRule) string { return visible(r.Path) + "=" + r.May.String() }

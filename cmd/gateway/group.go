@@ -54,11 +54,12 @@ func (c *cli) groupShow() *cobra.Command {
 func (c *cli) groupSet() *cobra.Command {
 	var allowance allowanceFlags
 	cmd := &cobra.Command{
-		Use: "set NAME", Short: "Say what the members of a group may do with files",
-		Long: `Say what the members of a group may do with files, from their next login on.
+		Use: "set NAME", Short: "Say what the members of a group may do with files and mail",
+		Long: `Say what the members of a group may do with files and mail, from their next login on.
 Sessions end if they lose a permission by it. Permissions of an account of its own take the place of those of its groups; an
 account in several groups may do what any of them allows. The quota is for all
-members together, beside those of their own.`,
+members together, beside those of their own. A limit on mail is each member's that
+has none of its own; of several groups, the lowest counts.`,
 		Example: `  gateway group set partners --permit /=list,read --permit /in=drop
   gateway group set partners --quota-bytes 100GiB --bandwidth 5MiB`,
 		Args: usageArgs(cobra.ExactArgs(1)),

@@ -25,7 +25,7 @@ var importTable = map[string][]string{
 	"auth/...":     {"session", "store", "auth/..."},
 	"policies/...": {"session", "policies/..."},
 	"audit/...":    {"session", "store", "audit/..."},
-	"limits/...":   {"session", "limits/..."},
+	"limits/...":   {"session", "store", "limits/..."},
 	"metrics/...":  {"session", "metrics/..."},
 	"storage/...":  {"session", "storage/..."},
 	"certs/...":    {"session", "certs/..."},

@@ -28,6 +28,7 @@ import (
 type node struct {
 	*core
 	gate     *session.Gate
+	mail     *limits.Mail
 	metrics  *metrics.Metrics
 	certs    *certs.Source
 	hostKeys *certs.HostKeys
@@ -88,6 +89,11 @@ func (n *node) openGate(ctx context.Context) error {
 	n.openMetrics()
 	cfg := n.cfg.Gate
 	cfg.Auth, cfg.Policy, cfg.Recorder, cfg.Limiter = n.accounts, n.policy, n.recorder, n.limits
+	var err error
+	if n.mail, err = limits.OpenMail(ctx, n.db, n.log); err != nil {
+		return err
+	}
+	cfg.Mail, cfg.TokenUsed = n.mail, n.accounts.TokenUsed
 	cfg.KeyUsed, cfg.NameKey, cfg.Log = n.accounts.Used, n.nameKey, n.log
 	cfg.History, cfg.CohortKey = n.accounts, n.cohortKey
 	cfg.Devices = limits.NewMessages()
@@ -220,6 +226,9 @@ func (n *node) close() error {
 	}
 	if n.gate != nil {
 		n.gate.Close()
+	}
+	if n.mail != nil {
+		errs = append(errs, n.mail.Close())
 	}
 	return errors.Join(append(errs, n.core.close())...)
 }

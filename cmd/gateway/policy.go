@@ -82,7 +82,7 @@ func (c *cli) policyExplain() *cobra.Command {
 			if err := oneOf("protocol", protocol, "ftp", "sftp", "submission", "relay"); err != nil {
 				return err
 			}
-			if err := oneOf("method", method, "", "password", "publickey", "keyboard-interactive", "device"); err != nil {
+			if err := oneOf("method", method, "", "password", "publickey", "keyboard-interactive", "scram", "token", "device"); err != nil {
 				return err
 			}
 			if err := q.Proven.UnmarshalText([]byte(proven)); err != nil {
@@ -111,13 +111,13 @@ func (c *cli) policyExplain() *cobra.Command {
 	f.StringVar(&channel, "channel", "", "plain, tls or ssh")
 	f.StringVar(&listener, "listener", "", "name of the listener")
 	f.StringVar(&from, "from", "", "where from, an IP `ADDRESS`")
-	f.StringVar(&method, "method", "", "password, publickey or keyboard-interactive")
+	f.StringVar(&method, "method", "", "password, publickey, keyboard-interactive, scram or token")
 	f.StringVar(&proven, "proven", "", "all that was `PROVEN`, such as publickey+password or password+code (default: what the method proves)")
 	f.StringVar(&client, "client", session.ClientUnknown.String(), "with what `SOFTWARE`: winscp, curl, openssh and so on")
 	f.StringVar(&at, "at", "", "when: `TIME` as 2027-07-01 or 2027-07-01T08:00:00Z (default: now)")
 	for flag, values := range map[string][]string{
 		"protocol": {"ftp", "sftp", "submission", "relay"}, "channel": {"plain", "tls", "ssh"},
-		"method": {"password", "publickey", "keyboard-interactive"}, "client": session.ClientWords(),
+		"method": {"password", "publickey", "keyboard-interactive", "scram", "token"}, "client": session.ClientWords(),
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}

@@ -72,13 +72,14 @@ func (c *cli) userSet() *cobra.Command {
 	var route string
 	var allowance allowanceFlags
 	cmd := &cobra.Command{
-		Use: "set NAME", Short: "Change an account's groups, mail route, or what it may do with files",
-		Long: `Change an account's groups, mail route, or what it may do with files. It holds
+		Use: "set NAME", Short: "Change an account's groups, mail route, or what it may do with files and mail",
+		Long: `Change an account's groups, mail route, or what it may do with files and mail. It holds
 from the account's next login on. Sessions end if they lose a permission by it.`,
 		Example: `  gateway user set alice --group users --group mail
   gateway user set alice --route smtp://mail.example.com
   gateway user set alice --permit /=list,read --permit /in=drop
-  gateway user set alice --quota-bytes 10GiB --quota-files 5000 --bandwidth 5MiB`,
+  gateway user set alice --quota-bytes 10GiB --quota-files 5000 --bandwidth 5MiB
+  gateway user set scanner --mail-messages-per-hour 60 --mail-domain example.com`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := admin.UserUpdate{Name: args[0]}
@@ -181,6 +182,9 @@ func showUser(w io.Writer, u admin.User) {
 	fmt.Fprintf(w, "name       %s\nstate      %s\ngroups     %s\npassword   %s\naddresses  %s\nroute      %s\ncreated    %s\n",
 		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
 	showAllowance(w, u.Allowance, "what its groups permit, or everything")
+	for _, t := range u.Tokens {
+		fmt.Fprintf(w, "token      %s %s\n", t.ID, strings.TrimSpace(tokenScope(t)+" "+visible(t.Label)))
+	}
 	for _, k := range u.Keys {
 		fmt.Fprintf(w, "key        %s%s\n", strings.Join(append([]string{k.Algorithm, k.Fingerprint, k.Comment}, k.Options...), " "), pending(k, ", "))
 	}
@@ -205,6 +209,9 @@ func showAccess(w io.Writer, a admin.Access) {
 		fmt.Fprintf(w, "shares     %s with group %s\n", quotaText(q.Quota, "no limit"), q.Group)
 	}
 	fmt.Fprintf(w, "moves      %s\n", bandwidthText(a.Bandwidth, "no limit"))
+	if text := mailText(a.Mail); text != "" {
+		fmt.Fprintf(w, "sends      %s\n", text)
+	}
 }
 
 func (c *cli) userPasswd() *cobra.Command {
@@ -373,8 +380,12 @@ not shown again. Codes are asked for where a rule of the policy wants them:
 
 func (c *cli) addressCommand() *cobra.Command {
 	add := &cobra.Command{
-		Use: "add NAME ADDRESS", Short: "Let the account send mail as ADDRESS, or as any address of @DOMAIN",
-		Example: "  gateway user address add alice alice@example.com", Args: usageArgs(cobra.ExactArgs(2)),
+		Use: "add NAME ADDRESS", Short: "Let the account send mail as ADDRESS, as any address of @DOMAIN, or as all that fit a pattern",
+		Long: `Let the account send mail as ADDRESS: in the envelope, and in the fields From and
+Sender. "@example.com" stands for every address of the domain, and a * before the @
+for any text: "scan-*@example.com". Other accounts may own addresses that such a
+pattern covers; each text itself has one owner.`,
+		Example: "  gateway user address add alice alice@example.com\n  gateway user address add scanners 'scan-*@example.com'", Args: usageArgs(cobra.ExactArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return c.userChange(cmd, "user.address.add", args[0], args[1])
 		},

@@ -31,6 +31,8 @@ type account struct {
 	password string
 	key      string
 	code     string
+	token    string
+	senders  []string
 }
 
 // Add makes an account; key is the wire form of its public key, or "".
@@ -54,6 +56,24 @@ func (a *Accounts) Code(user, code string) {
 	defer a.mu.Unlock()
 	acc := a.accounts[user]
 	acc.code = code
+	a.accounts[user] = acc
+}
+
+// Token makes token one of the account, good for these senders only; none means all.
+func (a *Accounts) Token(user, token string, senders ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.accounts[user]
+	acc.token, acc.senders = token, senders
+	a.accounts[user] = acc
+}
+
+// Mail changes what the account may send, from its next login on.
+func (a *Accounts) Mail(user string, l session.MailLimits) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	acc := a.accounts[user]
+	acc.Identity.Mail = l
 	a.accounts[user] = acc
 }
 
@@ -105,28 +125,40 @@ func (a *Accounts) Lookup(_ context.Context, user string) (session.Account, erro
 	return a.accounts[user].Account, a.fault
 }
 
-// Verify implements session.Authenticator.
-func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential) (again bool, err error) {
+// Verify implements session.Authenticator. An exchange is right if the response to
+// the challenge "challenge" is the password.
+func (a *Accounts) Verify(_ context.Context, _ netip.Addr, c session.Credential) (session.Proof, error) {
 	if a.OnVerify != nil {
 		a.OnVerify()
+	}
+	if c.Method == session.MethodSCRAM {
+		response, err := c.Exchange.Ask("challenge")
+		if err != nil {
+			return session.Proof{}, err
+		}
+		c.Secret, c.Exchange.Final = session.NewSecret(response), "final"
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.verified++
 	if a.fault != nil {
-		return false, a.fault
+		return session.Proof{}, a.fault
 	}
 	acc, known := a.accounts[c.User]
 	want := acc.password
-	if c.Method == session.MethodCode {
+	var proof session.Proof
+	switch c.Method {
+	case session.MethodCode:
 		want = acc.code
+	case session.MethodToken:
+		want, proof = acc.token, session.Proof{Token: "token", Senders: acc.senders}
 	}
 	right := known && c.Method == session.MethodPublicKey && acc.key != "" && c.Key.Blob == acc.key ||
 		known && c.Method != session.MethodPublicKey && !c.Secret.Empty() && c.Secret == session.NewSecret(want)
 	if !right {
-		return false, session.ErrDenied
+		return session.Proof{}, session.ErrDenied
 	}
-	return false, nil
+	return proof, nil
 }
 
 // Knows implements session.Authenticator.
