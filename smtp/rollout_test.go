@@ -24,7 +24,7 @@ func TestBrownout(t *testing.T) {
 	p := dialPeer(t, f.listen(t), false)
 	p.expect("220 ")
 	p.send("EHLO client.test\n")
-	if got := p.reply(); !strings.Contains(got, "AUTH PLAIN LOGIN") {
+	if got := p.reply(); !strings.Contains(got, "AUTH SCRAM-SHA-256 PLAIN LOGIN") {
 		t.Errorf("got %q, want AUTH announced", got)
 	}
 	const closed = "454 4.7.0 Closed until 10:05 UTC. Use TLS."
