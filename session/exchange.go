@@ -15,7 +15,7 @@ type Exchange struct {
 	Bindings map[string][]byte
 	// Ask sends a challenge and waits for the response. Its error is ErrAborted if
 	// the peer gives up.
-	Ask func(challenge string) (response string, err error)
+	Ask func(challenge string) (response string, err error) `json:"-"`
 	// Final is the server's own proof, set when the peer's was right. It may be told
 	// only after the login is granted: it says that the password is right.
 	Final string
