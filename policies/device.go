@@ -240,7 +240,7 @@ func (d *decoder) deviceBounds(held *session.Device, a *hclsyntax.Attribute) {
 	case "sender":
 		held.Sender = d.mailbox(t)
 	case "size":
-		if held.MaxBytes = parseSize(t.value); held.MaxBytes == 0 {
+		if held.Mail.Bytes = parseSize(t.value); held.Mail.Bytes == 0 {
 			d.fault(t.at, "Not a size", "%q is not a size such as \"512KiB\" or \"25MiB\".", t.value)
 		}
 	case "line_endings":
@@ -266,7 +266,7 @@ func (d *decoder) recipients(held *session.Device, a *hclsyntax.Attribute) {
 		case !domainName(domain):
 			d.fault(t.at, "Not a domain", "%q is not a domain such as \"example.com\".", t.value)
 		default:
-			held.Recipients = append(held.Recipients, domain)
+			held.Mail.Domains = append(held.Mail.Domains, domain)
 		}
 	}
 }
@@ -276,7 +276,7 @@ func (d *decoder) messages(held *session.Device, a *hclsyntax.Attribute) {
 	for _, t := range d.texts(a) {
 		number, per, _ := strings.Cut(t.value, "/")
 		n, err := strconv.ParseInt(number, 10, 32)
-		to := map[string]*int64{"hour": &held.Hourly, "day": &held.Daily}[per]
+		to := map[string]*int64{"hour": &held.Mail.MessagesPerHour, "day": &held.Mail.MessagesPerDay}[per]
 		switch {
 		case err != nil || n <= 0 || to == nil:
 			d.fault(t.at, "Not a limit", "%q is not a number of messages such as \"20/hour\" or \"200/day\".", t.value)

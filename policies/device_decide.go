@@ -170,19 +170,19 @@ func (d *device) bounds() []string {
 	if d.held.Sender != "" {
 		out = append(out, "from "+d.held.Sender+" only")
 	}
-	to := either(d.held.Recipients)
+	to := either(d.held.Mail.Domains)
 	if d.held.Anywhere {
 		to = "anybody"
 	}
 	out = append(out, "to "+to)
-	if d.held.Hourly > 0 {
-		out = append(out, fmt.Sprintf("at most %d messages an hour", d.held.Hourly))
+	if d.held.Mail.MessagesPerHour > 0 {
+		out = append(out, fmt.Sprintf("at most %d messages an hour", d.held.Mail.MessagesPerHour))
 	}
-	if d.held.Daily > 0 {
-		out = append(out, fmt.Sprintf("at most %d messages a day", d.held.Daily))
+	if d.held.Mail.MessagesPerDay > 0 {
+		out = append(out, fmt.Sprintf("at most %d messages a day", d.held.Mail.MessagesPerDay))
 	}
-	if d.held.MaxBytes > 0 {
-		out = append(out, fmt.Sprintf("at most %d bytes each", d.held.MaxBytes))
+	if d.held.Mail.Bytes > 0 {
+		out = append(out, fmt.Sprintf("at most %d bytes each", d.held.Mail.Bytes))
 	}
 	return out
 }

@@ -170,8 +170,8 @@ func TestDeviceIsHeld(t *testing.T) {
 	t.Parallel()
 	p := mustParse(t, devices)
 	got := p.Decide(request(unproven)).Device
-	if got.Sender != "scan@example.com" || !slices.Equal(got.Recipients, []string{"example.com", "example.net"}) || got.Anywhere ||
-		got.Hourly != 20 || got.Daily != 200 || got.MaxBytes != 25<<20 || got.Lines != session.LinesAsUsual ||
+	if got.Sender != "scan@example.com" || !slices.Equal(got.Mail.Domains, []string{"example.com", "example.net"}) || got.Anywhere ||
+		got.Mail.MessagesPerHour != 20 || got.Mail.MessagesPerDay != 200 || got.Mail.Bytes != 25<<20 || got.Lines != session.LinesAsUsual ||
 		got.Notice != "mfp may send like this until 2027-06-30 only; ask facilities@example.com" {
 		t.Errorf("got %+v", got)
 	}

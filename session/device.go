@@ -2,10 +2,7 @@ package session
 
 import (
 	"context"
-	"errors"
-	"slices"
 	"strings"
-	"time"
 )
 
 // deviceUser begins the name under which a device without a login is recorded. No
@@ -40,39 +37,13 @@ type Device struct {
 	// Sender is the one address that its mail is from, whatever it says. Empty leaves
 	// it the addresses of its account.
 	Sender string
-	// Recipients are the domains, in lower case, that it may send to; Anywhere is all
-	// of them.
-	Recipients []string
-	Anywhere   bool
-	// Hourly and Daily are how many messages it may send in an hour and a day of UTC.
-	// Zero is no limit.
-	Hourly, Daily int64
-	// MaxBytes bounds a message. Zero leaves it to the listener.
-	MaxBytes int64
+	// Mail is how much it may send, and to which domains; Anywhere is all of them, and
+	// without it no domain is none. Limits of an account of its own hold beside it.
+	Mail     MailLimits
+	Anywhere bool
 	Lines    LineEnds
 	// Notice is what the recipients are told in StageWarn.
 	Notice string
-}
-
-// reaches reports whether the device may send to address. A local part that a
-// further host could take for a route to somewhere else (user%host, host!user) is
-// nobody's mailbox in a domain that was named.
-func (d *Device) reaches(address string) bool {
-	if d.Anywhere {
-		return true
-	}
-	at := strings.LastIndexByte(address, '@')
-	if at <= 0 || strings.ContainsAny(address[:at], "%!@\"") {
-		return false
-	}
-	return slices.Contains(d.Recipients, strings.ToLower(address[at+1:]))
-}
-
-// DeviceMeter counts what devices send.
-type DeviceMeter interface {
-	// Count takes one more message of d. Over a limit of d it returns a Refusal of
-	// ErrTooMany that says when it ends.
-	Count(ctx context.Context, d *Device) error
 }
 
 // Device lets in a peer that proves nothing, if the rules know a device by where it
@@ -138,33 +109,3 @@ func (s *Session) Device() *Device { return s.device }
 // Stage returns how near the end of what the rules let pass for the session is.
 // Empty means that it needs nothing of the kind.
 func (s *Session) Stage() Stage { return s.stage }
-
-// Reaches reports whether mail of from may go to the address to, and records a
-// refusal if not.
-func (s *Session) Reaches(_ context.Context, from, to string) error {
-	if s.device == nil || s.device.reaches(to) {
-		return nil
-	}
-	op := &Op{session: s, action: Action{Verb: Reject, Object: from, To: []string{to}}, began: time.Now()}
-	op.reason = "not a recipient of the device"
-	op.record(OutcomeRefused, nil)
-	return ErrDenied
-}
-
-// count takes a message of a device, if it is one that has a limit.
-func (s *Session) count(ctx context.Context) error {
-	d := s.device
-	if d == nil || d.Hourly == 0 && d.Daily == 0 {
-		return nil
-	}
-	meter := s.attempt.gate.cfg.Devices
-	if meter == nil {
-		return ErrUnavailable
-	}
-	err := meter.Count(ctx, d)
-	if err != nil && !errors.Is(err, ErrTooMany) {
-		s.attempt.gate.cfg.Log.Error("message of a device not counted, so not taken", "device", d.Name, "err", err)
-		return unavailable(err)
-	}
-	return err
-}

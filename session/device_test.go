@@ -10,7 +10,7 @@ import (
 
 // mfp lets every peer in as one device.
 func mfp(q session.Request) session.Verdict {
-	d := &session.Device{Name: "mfp", Sender: "Scan@Example.com", Recipients: []string{"example.com"}}
+	d := &session.Device{Name: "mfp", Sender: "Scan@Example.com", Mail: session.MailLimits{Domains: []string{"example.com"}}}
 	return session.Verdict{Allowed: q.Method != session.MethodPassword || q.User == "alice", Device: d, Stage: session.StageWarn, Rule: `device "mfp" (test)`}
 }
 
@@ -67,8 +67,16 @@ func TestDeviceLoginIsHeld(t *testing.T) {
 	if s.Sends(t.Context(), "alice@example.com") == nil || s.Sends(t.Context(), "scan@example.com") != nil {
 		t.Error("it sends as the account, want as the sender of the device only")
 	}
-	if s.Reaches(t.Context(), "scan@example.com", "bob@remote.test") == nil {
+	if s.MayMail(t.Context(), "scan@example.com", []string{"bob@remote.test"}) == nil {
 		t.Error("it reaches all the world")
+	}
+	// What holds for the account holds for it, too.
+	core.Accounts.Mail("alice", session.MailLimits{Domains: []string{"example.org"}})
+	if s, err = core.Connect(t, session.Relay, session.Plain).Offer(t.Context(), session.Password("alice", "right")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MayMail(t.Context(), "scan@example.com", []string{"bob@example.com"}); !errors.Is(err, session.ErrDenied) {
+		t.Errorf("against the account's limits: got %v, want ErrDenied", err)
 	}
 	if s.Identity().User != "alice" || s.Method() != session.MethodPassword {
 		t.Errorf("got %+v by %s", s.Identity(), s.Method())

@@ -82,8 +82,6 @@ type Config struct {
 	// KeyUsed is told of every key that took part in a login that was granted. It must
 	// not take time. Nil means that nobody wants to know.
 	KeyUsed func(user string, key Key)
-	// Devices counts what devices send. Without one, no device that has a limit can.
-	Devices DeviceMeter
 	// History remembers what logins showed. Without one, nothing is remembered: no floor
 	// ever rises and no password counts as exposed.
 	History Historian
@@ -94,8 +92,8 @@ type Config struct {
 	CohortKey []byte
 	// TokenUsed is the same for tokens, by their id.
 	TokenUsed func(user, token string, from netip.Addr)
-	// Mail counts what accounts send. Nil means that an account with limits on its mail
-	// cannot send any.
+	// Mail counts what accounts and devices send. Nil means that those with limits on
+	// how much cannot send any.
 	Mail MailCounter
 	// NameKey keys the hash under which names that do not exist are recorded.
 	NameKey []byte

@@ -32,18 +32,40 @@ func (l MailLimits) Counted() bool {
 		l.NewRecipientsPerDay != 0
 }
 
-// reaches reports whether mail may go to address.
+// reaches reports whether mail may go to address. Where domains are named, a local
+// part that a further host could take for a route to somewhere else (user%host,
+// host!user) is nobody's mailbox in one of them.
 func (l MailLimits) reaches(address string) bool {
-	domain := strings.ToLower(address[strings.LastIndexByte(address, '@')+1:])
-	return len(l.Domains) == 0 || slices.ContainsFunc(l.Domains, func(d string) bool {
+	if len(l.Domains) == 0 {
+		return true
+	}
+	at := strings.LastIndexByte(address, '@')
+	if at <= 0 || strings.ContainsAny(address[:at], "%!@\"") {
+		return false
+	}
+	domain := strings.ToLower(address[at+1:])
+	return slices.ContainsFunc(l.Domains, func(d string) bool {
 		return d == domain || strings.HasPrefix(d, ".") && strings.HasSuffix(domain, d)
 	})
 }
 
-// A MailCounter counts what accounts send. Its methods may be called from any
+// admits says why a message may not go to all of to, whatever was sent before: ErrDenied
+// for somebody to whom nothing may be sent, ErrQuota for too many.
+func (l MailLimits) admits(to []string) error {
+	switch {
+	case slices.ContainsFunc(to, func(address string) bool { return !l.reaches(address) }):
+		return fmt.Errorf("%w: not a recipient to whom it may send", ErrDenied)
+	case l.Recipients != 0 && int64(len(to)) > l.Recipients:
+		return fmt.Errorf("%w: more than %d recipients of one message", ErrQuota, l.Recipients)
+	default:
+		return nil
+	}
+}
+
+// A MailCounter counts what accounts and devices send. Its methods may be called from any
 // goroutine; their refusals are *LimitError.
 type MailCounter interface {
-	// Room asks whether user may send one more message to that many more recipients,
+	// Room asks whether user, an account or "device:" and its name, may send one more message to that many more recipients,
 	// those in to.
 	Room(user string, l MailLimits, to []string) error
 	// Take counts a message. giveBack takes it back when it was not accepted; it is
@@ -65,46 +87,91 @@ func (e *LimitError) Error() string {
 // Unwrap makes it an ErrTooMany.
 func (e *LimitError) Unwrap() error { return ErrTooMany }
 
-// errMailUncounted is an account with limits where nobody counts.
-var errMailUncounted = fmt.Errorf("%w: nobody counts the account's mail", ErrUnavailable)
+// errMailUncounted is a limit where nobody counts.
+var errMailUncounted = fmt.Errorf("%w: nobody counts mail", ErrUnavailable)
 
-// MayMail asks whether the session may send one more message, to those recipients,
-// of which the last one is new; none yet at the beginning. Nothing is counted. It
-// returns ErrDenied if mail to the last one may not be sent at all, ErrQuota if a
-// message may not have so many, and a *LimitError if the account must wait. What is
-// refused is recorded.
-func (s *Session) MayMail(_ context.Context, from string, to []string) error {
-	l := s.identity.Mail
-	var err error
-	switch {
-	case len(to) > 0 && !l.reaches(to[len(to)-1]):
-		err = fmt.Errorf("%w: no recipient domain of the account", ErrDenied)
-	case l.Recipients != 0 && int64(len(to)) > l.Recipients:
-		err = fmt.Errorf("%w: more than %d recipients of one message", ErrQuota, l.Recipients)
-	case !l.Counted():
-	case s.attempt.gate.cfg.Mail == nil:
-		err = errMailUncounted
-	default:
-		err = s.attempt.gate.cfg.Mail.Room(s.identity.User, l, to)
-	}
-	if err != nil {
-		op := &Op{session: s, action: Action{Verb: Reject, Object: from, To: to}, began: time.Now()}
-		s.warnLimit(err)
-		_ = op.record(OutcomeRefused, err)
-	}
-	return err
+// mailLimit is a limit that a session is held to, and under which name it is counted.
+type mailLimit struct {
+	user string
+	MailLimits
 }
 
-// takeMail counts the message of an Accept that begins.
-func (s *Session) takeMail(a Action) (giveBack func(), err error) {
-	l := s.identity.Mail
-	switch {
-	case a.Verb != Accept || !l.Counted():
-		return func() {}, nil
-	case s.attempt.gate.cfg.Mail == nil:
+// mailLimits are those of the account, and of the device that it is.
+func (s *Session) mailLimits() []mailLimit {
+	limits := []mailLimit{{s.identity.User, s.identity.Mail}}
+	if d := s.device; d != nil {
+		own := d.Mail
+		if !d.Anywhere && len(own.Domains) == 0 {
+			own.Domains = []string{""} // which is no domain
+		}
+		limits = append(limits, mailLimit{deviceUser + d.Name, own})
+	}
+	return limits
+}
+
+// MessageBytes is how many bytes a message of the session may have; 0 is no limit.
+func (s *Session) MessageBytes() (most int64) {
+	for _, l := range s.mailLimits() {
+		if l.Bytes != 0 && (most == 0 || l.Bytes < most) {
+			most = l.Bytes
+		}
+	}
+	return most
+}
+
+// MayMail asks whether the session may send one more message, to those recipients;
+// none yet at the beginning. Nothing is counted. It returns ErrDenied if mail to one of
+// them may not be sent at all, ErrQuota if a message may not have so many, and a
+// *LimitError if the session must wait. What is refused is recorded.
+func (s *Session) MayMail(_ context.Context, from string, to []string) error {
+	for _, l := range s.mailLimits() {
+		err := l.admits(to)
+		if err == nil && l.Counted() {
+			if counter := s.attempt.gate.cfg.Mail; counter != nil {
+				err = counter.Room(l.user, l.MailLimits, to)
+			} else {
+				err = errMailUncounted
+			}
+		}
+		if err != nil {
+			s.warnLimit(err)
+			op := &Op{session: s, action: Action{Verb: Reject, Object: from, To: to}, began: time.Now()}
+			_ = op.record(OutcomeRefused, err)
+			return err
+		}
+	}
+	return nil
+}
+
+// takeMail counts a message to those recipients by all limits, or by none.
+func (s *Session) takeMail(to []string) (giveBack func(), err error) {
+	var taken []func()
+	giveBack = func() {
+		for _, back := range taken {
+			back()
+		}
+	}
+	for _, l := range s.mailLimits() {
+		if err = l.admits(to); err == nil && l.Counted() {
+			var back func()
+			if back, err = s.take(l, to); err == nil {
+				taken = append(taken, back)
+			}
+		}
+		if err != nil {
+			giveBack()
+			return nil, err
+		}
+	}
+	return giveBack, nil
+}
+
+func (s *Session) take(l mailLimit, to []string) (giveBack func(), err error) {
+	counter := s.attempt.gate.cfg.Mail
+	if counter == nil {
 		return nil, errMailUncounted
 	}
-	giveBack, err = s.attempt.gate.cfg.Mail.Take(s.identity.User, l, a.To)
+	giveBack, err = counter.Take(l.user, l.MailLimits, to)
 	s.warnLimit(err)
 	return giveBack, err
 }
@@ -112,7 +179,7 @@ func (s *Session) takeMail(a Action) (giveBack func(), err error) {
 // warnLimit tells the operator of a limit once.
 func (s *Session) warnLimit(err error) {
 	if limit, ok := errors.AsType[*LimitError](err); ok && limit.First {
-		s.attempt.gate.cfg.Log.Warn("an account has reached a limit of its mail", "user", s.identity.User,
+		s.attempt.gate.cfg.Log.Warn("a limit of mail is reached", "user", s.identity.User,
 			"conn", s.attempt.peer.Conn, "limit", limit.What, "until", limit.Until)
 	}
 }

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 )
@@ -102,10 +101,10 @@ func (s *Session) Vendor(software string) {
 func (s *Session) Count(in, out int64) { s.attempt.Count(in, out) }
 
 // Begin asks whether the session may do a, and records that it begins if it
-// changes something. It returns ErrDenied, ErrTooMany for a limit of a device that was
-// reached, ErrUnavailable when it cannot be recorded, a *LimitError for mail that must
-// wait, or ErrClosed after the end of the session. Whoever gets an Op must End it.
-func (s *Session) Begin(ctx context.Context, a Action) (*Op, error) {
+// changes something. It returns ErrDenied, ErrUnavailable when it cannot be recorded,
+// ErrQuota for too many recipients, a *LimitError for mail that must wait, or ErrClosed
+// after the end of the session. Whoever gets an Op must End it.
+func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
 	if s.ended() {
 		return nil, ErrClosed
 	}
@@ -115,19 +114,18 @@ func (s *Session) Begin(ctx context.Context, a Action) (*Op, error) {
 		return nil, ErrDenied
 	}
 	if a.Verb == Accept {
-		if err := s.count(ctx); err != nil {
-			op.record(OutcomeRefused, err)
+		var err error
+		if op.giveBack, err = s.takeMail(a.To); err != nil {
+			_ = op.record(OutcomeRefused, err)
 			return nil, err
 		}
-	}
-	var err error
-	if op.giveBack, err = s.takeMail(a); err != nil {
-		_ = op.record(OutcomeRefused, err)
-		return nil, err
 	}
 	if a.Verb.changes() {
 		e := op.event(OutcomeBegun)
 		if err := s.attempt.gate.cfg.Recorder.Append(e); err != nil {
+			if op.giveBack != nil {
+				op.giveBack()
+			}
 			return nil, unavailable(err)
 		}
 	}
@@ -149,8 +147,7 @@ func (s *Session) Sends(_ context.Context, address string) error {
 // may decides an action by what the session's identity allows.
 func (s *Session) may(a Action) bool {
 	if a.Verb == Accept {
-		return s.identity.Sends(a.Object) &&
-			(s.device == nil || !slices.ContainsFunc(a.To, func(to string) bool { return !s.device.reaches(to) }))
+		return s.identity.Sends(a.Object)
 	}
 	return s.identity.Access.allows(a)
 }

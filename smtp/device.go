@@ -81,14 +81,12 @@ func (c *conn) device() session.Device {
 
 // maxBytes bounds a message of the session.
 func (c *conn) maxBytes() int64 {
-	most := c.cfg.MaxMessageBytes
-	if own := c.device().MaxBytes; own > 0 {
-		most = min(most, own)
+	if c.sess != nil {
+		if own := c.sess.MessageBytes(); own != 0 {
+			return min(own, c.cfg.MaxMessageBytes)
+		}
 	}
-	if c.sess != nil && c.sess.Identity().Mail.Bytes > 0 {
-		most = min(most, c.sess.Identity().Mail.Bytes)
-	}
-	return most
+	return c.cfg.MaxMessageBytes
 }
 
 // lineEnds says what is done with line ends that are not CRLF.

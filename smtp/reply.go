@@ -105,7 +105,6 @@ var (
 	replyBareLF         = reply{550, "5.6.11", "A bare LF is not allowed"}
 	replyBareCR         = reply{550, "5.6.11", "A bare CR is not allowed"}
 	replyRawHeader      = reply{550, "5.6.7", "8-bit text in a header field needs SMTPUTF8"}
-	replyNotReached     = reply{550, "5.7.1", "The account may not send to this domain"}
 	replyTooManyOfYours = reply{452, "4.5.3", "Too many recipients of one message for this account"}
 	replyNUL            = reply{550, "5.6.0", "A NUL is not allowed"}
 	replyContentLine    = reply{550, "5.6.0", "A line of the message is too long"}
@@ -181,7 +180,7 @@ func contentReply(err error) reply {
 
 // limitReply answers an account that has to wait.
 func limitReply(limit *session.LimitError) reply {
-	return reply{450, "4.7.1", "The account has reached its limit of " + limit.What + "; it ends at " + limit.Until.UTC().Format("2006-01-02 15:04 UTC")}
+	return reply{450, "4.7.1", "The limit of " + limit.What + " is reached; it ends at " + limit.Until.UTC().Format("2006-01-02 15:04 UTC")}
 }
 
 // recipientReply answers a recipient to whom the account may not send, or not now.
@@ -197,7 +196,7 @@ func recipientReply(err error) reply {
 	case errors.Is(err, session.ErrQuota):
 		return replyTooManyOfYours
 	case errors.Is(err, session.ErrDenied):
-		return replyNotReached
+		return replyNotForYou
 	default:
 		return replyOurFault
 	}

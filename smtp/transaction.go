@@ -68,9 +68,6 @@ func (t *transaction) Rcpt(to string, _ *gosmtp.RcptOptions) error {
 	if err != nil {
 		return replyBadRecipient.error()
 	}
-	if err := c.sess.Reaches(c.ctx, c.tx.from.String(), address.String()); err != nil {
-		return replyNotForYou.error()
-	}
 	wire := address.String()
 	if slices.Contains(c.tx.to, wire) {
 		return nil

@@ -354,31 +354,53 @@ func (l *Limits) Enter(string) (func(), error) {
 	}, nil
 }
 
-// Meter is a DeviceMeter that lets every device with a limit send two messages.
-type Meter struct {
+// MailCounter lets everybody with a limit send two messages, and says until when.
+type MailCounter struct {
 	mu    sync.Mutex
 	sent  map[string]int
 	fault error
 }
 
+// LimitEnds is when a limit of a MailCounter ends.
+func LimitEnds() time.Time { return time.Date(2027, 1, 1, 8, 0, 0, 0, time.UTC) }
+
 // Fail makes every answer err, until Fail(nil).
-func (m *Meter) Fail(err error) {
+func (m *MailCounter) Fail(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.fault = err
 }
 
-// Count implements session.DeviceMeter.
-func (m *Meter) Count(_ context.Context, d *session.Device) error {
+// Room implements session.MailCounter.
+func (m *MailCounter) Room(user string, _ session.MailLimits, _ []string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.room(user)
+}
+
+func (m *MailCounter) room(user string) error {
+	if m.fault == nil && m.sent[user] == 2 {
+		return &session.LimitError{What: "2 messages", Until: LimitEnds()}
+	}
+	return m.fault
+}
+
+// Take implements session.MailCounter.
+func (m *MailCounter) Take(user string, _ session.MailLimits, _ []string) (giveBack func(), err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.room(user); err != nil {
+		return nil, err
+	}
 	if m.sent == nil {
 		m.sent = make(map[string]int)
 	}
-	if m.sent[d.Name]++; m.fault == nil && m.sent[d.Name] > 2 {
-		return &session.Refusal{Kind: session.ErrTooMany, Hint: "Two messages are enough"}
-	}
-	return m.fault
+	m.sent[user]++
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.sent[user]--
+	}, nil
 }
 
 // Core is a Gate with everything behind it in reach.
@@ -387,7 +409,7 @@ type Core struct {
 	Accounts *Accounts
 	Record   *Record
 	Limits   *Limits
-	Meter    *Meter
+	Mail     *MailCounter
 }
 
 // New returns a Core with the rules given and the accounts alice (password
@@ -402,12 +424,12 @@ func New(t testing.TB, rules Rules) *Core {
 // NewWith is New with a Config that was changed.
 func NewWith(t testing.TB, rules Rules, change func(*session.Config)) *Core {
 	t.Helper()
-	c := &Core{Accounts: &Accounts{}, Record: &Record{}, Limits: &Limits{}, Meter: &Meter{}}
+	c := &Core{Accounts: &Accounts{}, Record: &Record{}, Limits: &Limits{}, Mail: &MailCounter{}}
 	c.Accounts.Add("alice", "right", "", "users")
 	c.Accounts.Add("bob", "bob", "")
 	cfg := session.Config{
 		Auth: c.Accounts, Policy: rules, Recorder: c.Record, Limiter: c.Limits,
-		NameKey: []byte("test"), FailureTime: time.Millisecond, Devices: c.Meter,
+		NameKey: []byte("test"), FailureTime: time.Millisecond, Mail: c.Mail,
 	}
 	change(&cfg)
 	c.Gate = session.NewGate(cfg)
