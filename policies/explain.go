@@ -106,7 +106,7 @@ func (p *Policy) Explain(r session.Request) Explanation {
 		if r.Protocol == session.SFTP {
 			r.Phase = session.PhaseConnect
 			e.SSHProfile = sshFinding(p.Decide(r).SSH)
-			byPassword := r.Method.Factor() == session.FactorPassword
+			byPassword := r.Method.SendsPassword()
 			e.EnrolKeys, e.EnrolOffered = byPassword && verdict.Data.EnrolKeys, byPassword && verdict.Data.EnrolOffered
 			r.Phase = e.Request.Phase
 		}

@@ -319,9 +319,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	if h := a.gate.cfg.History; h != nil {
 		h.Entered(c.User, a.clientID(), levelsOf(a.channel.Kind, proofs.proven))
 	}
-	if proofs.proof.Token == "" { // else the password of the account was not sent
-		a.exposed(c, crossed)
-	}
+	a.exposed(c, crossed)
 	return s, nil
 }
 

@@ -13,6 +13,7 @@ import (
 func TestEnrolAndKeyUsed(t *testing.T) {
 	t.Parallel()
 	password, code := session.Password("alice", "right"), session.Code("alice", "123456")
+	token := session.NewToken().Reveal()
 	key := session.PublicKey("alice", session.Key{Algorithm: "ssh-ed25519", Blob: "key"})
 	for _, tc := range []struct {
 		name   string
@@ -28,18 +29,20 @@ func TestEnrolAndKeyUsed(t *testing.T) {
 		{"key", "publickey", []session.Credential{key}, false, 1},
 		{"key, password", "publickey+password", []session.Credential{key, password}, false, 1},
 		{"key, code", "publickey+code", []session.Credential{key, code}, false, 1},
+		{"token", "password", []session.Credential{session.Password("alice", token)}, false, 0},
 	} {
 		for _, granted := range []bool{true, false} {
 			core := sessiontest.New(t, nil)
 			core.Accounts.Add("alice", "right", "key", "users")
 			core.Accounts.Code("alice", "123456")
+			core.Accounts.Token("alice", token)
 			var used []session.Key
 			rules := sessiontest.Factors(tc.ways)
 			gate := session.NewGate(session.Config{
 				Auth: core.Accounts, Recorder: core.Record, Limiter: core.Limits, FailureTime: time.Millisecond,
 				Policy: sessiontest.Rules(func(q session.Request) session.Verdict {
 					v := rules(q)
-					v.Data.EnrolKeys = granted
+					v.Data.EnrolKeys, v.Data.EnrolOffered = granted, granted
 					return v
 				}),
 				KeyUsed: func(user string, key session.Key) {
@@ -62,8 +65,11 @@ func TestEnrolAndKeyUsed(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", tc.name, err)
 			}
-			if s.MayEnrol() != (tc.enrol && granted) || s.Method() != tc.offers[0].Method {
-				t.Errorf("%s, granted %v: may enrol %v, method %s", tc.name, granted, s.MayEnrol(), s.Method())
+			if want := tc.enrol && granted; s.MayEnrol() != want || s.MayEnrolOffered() != want {
+				t.Errorf("%s, granted %v: may enrol %v, offered %v", tc.name, granted, s.MayEnrol(), s.MayEnrolOffered())
+			}
+			if s.Method() != tc.offers[0].Method {
+				t.Errorf("%s: method %s, want %s", tc.name, s.Method(), tc.offers[0].Method)
 			}
 			if len(used) != tc.used || tc.used > 0 && used[0].Blob != "key" {
 				t.Errorf("%s: keys used %+v, want %d", tc.name, used, tc.used)

@@ -78,6 +78,12 @@ func (m Method) Factor() Factors {
 	}
 }
 
+// SendsPassword reports whether the account's own password is sent by m, rather than
+// a token or the proof that one knows it.
+func (m Method) SendsPassword() bool {
+	return m == MethodPassword || m == MethodKeyboardInteractive
+}
+
 // Lacking says which proofs are not enough: bit i, that whoever has proven the set
 // Factors(i) and no more must prove something else. The zero value asks for no
 // more than one proof of any kind. Of two rules that must both hold, the union

@@ -126,7 +126,7 @@ func untilText(t time.Time, hint string) string {
 
 // exposed notes a right password that crossed in clear.
 func (a *Attempt) exposed(c Credential, crossed string) {
-	if h := a.gate.cfg.History; h != nil && crossed == CredentialPlaintext && c.Method.Factor() == FactorPassword {
+	if h := a.gate.cfg.History; h != nil && crossed == CredentialPlaintext && c.Method.SendsPassword() {
 		h.Exposed(c.User, a.peer.Remote.Addr())
 	}
 }
@@ -134,7 +134,7 @@ func (a *Attempt) exposed(c Credential, crossed string) {
 // suspect gives a password that crossed in clear, unasked for, to be looked at after
 // the reply.
 func (a *Attempt) suspect(c Credential) {
-	if h := a.gate.cfg.History; h != nil && !a.gate.cfg.IgnoreRefused && c.Method.Factor() == FactorPassword {
+	if h := a.gate.cfg.History; h != nil && !a.gate.cfg.IgnoreRefused && c.Method.SendsPassword() {
 		h.Suspect(c, a.peer.Remote.Addr())
 	}
 }
@@ -144,7 +144,7 @@ func (a *Attempt) suspect(c Credential) {
 func (a *Attempt) proven(ctx context.Context, began time.Time, d decision, c Credential, crossed string, again bool) error {
 	a.exposed(c, crossed)
 	if d.verdict.Retry.IsZero() || crossed == CredentialPlaintext || d.account.Disabled || !d.account.Known {
-		d.exposed = crossed == CredentialPlaintext && c.Method.Factor() == FactorPassword
+		d.exposed = crossed == CredentialPlaintext
 		return a.deny(ctx, began, d, crossed, again, nil)
 	}
 	a.recordLogin(d, OutcomeRefused, crossed)

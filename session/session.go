@@ -56,13 +56,13 @@ func (s *Session) Method() Method { return s.method }
 // grants it, and a password opened the session. Whoever holds a key or a token only
 // must not be able to make a second one that outlives it.
 func (s *Session) MayEnrol() bool {
-	return s.data.EnrolKeys && (s.method == MethodPassword || s.method == MethodKeyboardInteractive)
+	return s.data.EnrolKeys && s.method.SendsPassword()
 }
 
 // MayEnrolOffered reports whether the keys that the client offered before its
-// password may become the account's: a rule grants it.
+// password may become the account's: a rule grants it, and as in MayEnrol.
 func (s *Session) MayEnrolOffered() bool {
-	return s.data.EnrolOffered && s.method.Factor() == FactorPassword
+	return s.data.EnrolOffered && s.method.SendsPassword()
 }
 
 // Peer returns where they are.
