@@ -12,8 +12,12 @@ import (
 // copyPiece is how much is copied between two looks at whether to go on.
 const copyPiece = 16 << 20
 
-// errSameHandle is a copy from a file to itself.
-var errSameHandle = status{codeFailure, "Same handle"}
+// errSameHandle is a copy from a handle to itself, errSameFile one from another handle
+// of what is written: the copy might follow its own end for ever.
+var (
+	errSameHandle = status{codeFailure, "Same handle"}
+	errSameFile   = status{codeFailure, "Same file"}
+)
 
 // copyData copies from one open file to another (draft-ietf-secsh-filexfer-extensions-00,
 // section 7). Without a length it copies to the end; if that comes before the length
@@ -52,13 +56,13 @@ func (f *files) copyData(r *request) error {
 }
 
 // ends are the two files of a copy.
-func (f *files) ends(r *request) (transfer.Source, *upload, error) {
+func (f *files) ends(r *request) (transfer.Source, *writing, error) {
 	from, err := f.file(r)
 	if err != nil {
 		return nil, nil, err
 	}
 	_, into := f.handles.get(r.into)
-	to, writes := into.(*upload)
+	to, writes := into.(*writing)
 	switch _, reads := into.(*download); {
 	case reads:
 		return nil, nil, errReadOnly
@@ -68,6 +72,13 @@ func (f *files) ends(r *request) (transfer.Source, *upload, error) {
 		return nil, nil, errSameHandle
 	}
 	source, err := sourceOf(from)
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := to.writable()
+	if err == nil && source == transfer.Source(u.w) {
+		err = errSameFile
+	}
 	return source, to, err
 }
 
@@ -76,11 +87,12 @@ func sourceOf(open file) (transfer.Source, error) {
 	switch open := open.(type) {
 	case *download:
 		return open.r, nil
-	case *upload:
-		if open.readable {
-			return open.w, nil
+	case *writing:
+		u, err := open.readable()
+		if err != nil {
+			return nil, err
 		}
-		return nil, errWriteOnly
+		return u.w, nil
 	default:
 		return nil, errHandle
 	}
@@ -88,20 +100,17 @@ func sourceOf(open file) (transfer.Source, error) {
 
 // copy puts n bytes of from at off. It fails with io.EOF where from has ended. A copy
 // that failed leaves a hole, like a write.
-func (u *upload) copy(from transfer.Source, at, off, n int64) (int64, error) {
-	if u.append {
-		off = u.end
-	}
-	if off > math.MaxInt64-n {
-		return 0, u.fail(session.ErrRange)
+func (h *writing) copy(from transfer.Source, at, off, n int64) (int64, error) {
+	u, off, err := h.place(uint64(off), n)
+	if err != nil {
+		return 0, err
 	}
 	copied, err := u.w.CopyAt(off, from, at, n)
-	u.end += copied
 	if err == io.EOF {
 		return 0, err
 	}
 	if err == nil && copied == 0 {
 		return 0, io.EOF // cut short meanwhile
 	}
-	return copied, u.fail(err)
+	return copied, h.fail(err)
 }

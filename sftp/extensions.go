@@ -57,6 +57,10 @@ func (f *files) posixRename(r *request) error {
 
 // hardlink gives a file a second name. That a folder cannot have one is EPERM.
 func (f *files) hardlink(r *request) error {
+	if err := f.show(r.path); err != nil {
+		return err
+	}
+	_ = f.show(r.target) // whoever closes it is told
 	err := f.view().Link(f.ctx, r.path, r.target)
 	if errors.Is(err, session.ErrIsDirectory) {
 		return session.ErrDenied

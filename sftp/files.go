@@ -3,8 +3,6 @@ package sftp
 import (
 	"context"
 	"encoding/binary"
-	"errors"
-	"fmt"
 	"math"
 
 	"gateway/session"
@@ -23,54 +21,29 @@ func (f *files) open(r *request) error {
 	case writes:
 		return f.opened(func() (handle, error) { return f.openWriting(r) })
 	case r.flags&openRead != 0:
-		return f.opened(func() (handle, error) {
-			reader, err := f.view().Open(f.ctx, r.path)
-			if err != nil {
-				return nil, err
-			}
-			return &download{r: reader}, nil
-		})
+		return f.opened(func() (handle, error) { return f.openReading(r) })
 	default:
 		return errMalformed
 	}
 }
 
-// openWriting begins an upload: without TRUNC what is there stays, an
-// interrupted upload included; without CREAT there must be something. With APPEND
-// what is there stays as it is.
-func (f *files) openWriting(r *request) (handle, error) {
-	perm, err := r.attrs.permissions()
-	if err != nil {
-		return nil, err
-	}
-	opts := storage.CreateOptions{
-		Perm: perm, Existing: r.flags&openCreate == 0,
-		Exclusive: r.flags&(openCreate|openExclusive) == openCreate|openExclusive,
-	}
-	begin := f.view().Create
-	if r.flags&openTruncate == 0 {
-		opts.Keep = storage.KeepAll
-		if r.flags&openAppend != 0 {
-			begin = f.view().Append
-		}
-	}
-	w, err := begin(f.ctx, r.path, opts)
-	if err != nil {
-		return nil, err
-	}
+func (f *files) openReading(r *request) (handle, error) {
 	clean, err := transfer.Resolve("/", r.path)
 	if err != nil {
-		return nil, w.Abort(f.ctx, err, true)
+		return nil, err
 	}
-	u := &upload{w: w, path: clean, append: r.flags&openAppend != 0, readable: r.flags&openRead != 0}
-	if u.append {
-		info, err := w.Stat()
-		if err != nil {
-			return nil, w.Abort(f.ctx, err, true)
-		}
-		u.end = info.Size
+	if u := f.underWay(clean); u != nil {
+		return &writing{files: f, path: clean, flags: openRead, upload: u}, nil
 	}
-	return u, nil
+	return f.download(clean)
+}
+
+func (f *files) download(name string) (handle, error) {
+	reader, err := f.view().Open(f.ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &download{r: reader}, nil
 }
 
 // read answers SSH_FXP_READ: the data is read to where it is sent from.
@@ -124,14 +97,11 @@ func (f *files) beforeWait() error {
 // write answers SSH_FXP_WRITE.
 func (f *files) write(r *request) error {
 	_, h := f.handles.get(r.handle)
-	switch u := h.(type) {
-	case *upload:
-		if err := errors.Join(f.beforeWait(), u.w.Pace(f.pace, int64(len(r.data)))); err != nil {
-			return u.fail(err)
-		}
-		return u.write(r.data, r.offset)
+	switch h := h.(type) {
+	case *writing:
+		return h.write(r.data, r.offset)
 	case *enrolment:
-		return u.write(r.data, r.offset)
+		return h.write(r.data, r.offset)
 	case *download:
 		return errReadOnly
 	default:
@@ -174,77 +144,4 @@ func (d *download) setAttr(storage.Attr) error { return session.ErrDenied }
 
 func (d *download) close(ctx context.Context, cause error) error {
 	return d.r.Close(ctx, cause)
-}
-
-// upload is a file open for writing.
-type upload struct {
-	w        *transfer.Writer
-	path     string // clean
-	append   bool
-	readable bool
-	end      int64 // where the next write goes, if append is set
-	failed   error // why the file must not be shown
-}
-
-func (u *upload) stat() (storage.Info, error) { return u.w.Stat() }
-func (u *upload) sync() error                 { return u.w.Sync() }
-
-func (u *upload) setAttr(attr storage.Attr) error {
-	err := u.w.SetAttr(attr)
-	if err == nil && attr.Size != nil {
-		u.end = *attr.Size
-	}
-	return err
-}
-
-// readAt reads what was written so far.
-func (u *upload) readAt(p []byte, off int64) (int, error) {
-	if !u.readable {
-		return 0, errWriteOnly
-	}
-	return u.w.ReadAt(p, off)
-}
-
-// write puts data at offset. A write that failed leaves a hole, so that the file
-// is not shown when it is closed.
-func (u *upload) write(data []byte, offset uint64) error {
-	if u.append {
-		offset = uint64(u.end)
-	}
-	if offset > math.MaxInt64-uint64(len(data)) {
-		return u.fail(session.ErrRange)
-	}
-	n, err := u.w.WriteAt(data, int64(offset))
-	u.end += int64(n)
-	return u.fail(err)
-}
-
-func (u *upload) fail(err error) error {
-	if err != nil && u.failed == nil {
-		u.failed = fmt.Errorf("%w: %w", errWrite, err)
-	}
-	return err
-}
-
-// close shows the file under its name, if all of it came, and returns when it is
-// on stable storage. Else what came is kept, unseen, for its owner to resume.
-func (u *upload) close(ctx context.Context, cause error) error {
-	if cause = errors.Join(cause, u.failed); cause != nil {
-		return u.w.Abort(ctx, cause, true)
-	}
-	return u.w.Commit(ctx)
-}
-
-// shown is a file that was written and is under its name before the peer closed it:
-// there is nothing left to do but to tell how that went.
-type shown struct{ err error }
-
-func (s shown) close(context.Context, error) error { return s.err }
-
-// show ends the upload with that handle now.
-func (f *files) show(number uint64, u *upload) error {
-	f.handles.remove(number, u)
-	err := u.close(context.WithoutCancel(f.ctx), nil)
-	f.handles.put(number, shown{err})
-	return err
 }

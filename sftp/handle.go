@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 
 	"gateway/session"
@@ -17,6 +16,9 @@ const (
 	// maxFolders is how many folders one subsystem may have open for listing. Files
 	// are bounded by transfer.Limits.
 	maxFolders = 64
+	// maxHandles is how many handles one subsystem may have, of which several may stand
+	// for one file that is being written.
+	maxHandles = 1024
 )
 
 // errHandle is a handle that was not given out, or is closed, or is of another
@@ -48,7 +50,7 @@ type handles struct {
 	open    map[uint64]handle
 	next    func() uint64
 	folders int
-	writing int // files that are being written
+	writing int // handles of files that are being written
 }
 
 func newHandles() handles { return handles{open: make(map[uint64]handle), next: randomHandle} }
@@ -73,14 +75,9 @@ func (t *handles) add(h handle) uint64 {
 	for t.open[number] != nil {
 		number = t.next()
 	}
-	t.put(number, h)
-	return number
-}
-
-// put makes number, which no other has, stand for h.
-func (t *handles) put(number uint64, h handle) {
 	t.open[number] = h
 	t.count(h, +1)
+	return number
 }
 
 func (t *handles) remove(number uint64, h handle) {
@@ -92,7 +89,7 @@ func (t *handles) count(h handle, n int) {
 	switch h.(type) {
 	case *folder:
 		t.folders += n
-	case *upload:
+	case *writing:
 		t.writing += n
 	}
 }
@@ -109,6 +106,9 @@ func (f *files) file(r *request) (file, error) {
 // opened answers with a handle for what open returns, unless no more may be
 // opened.
 func (f *files) opened(open func() (handle, error)) error {
+	if len(f.handles.open) >= maxHandles {
+		return session.ErrTooMany
+	}
 	if !f.busy.opened() {
 		return session.ErrShutdown
 	}
@@ -168,5 +168,4 @@ func (f *files) closeAll(cause error) {
 var (
 	errReadOnly  = status{codeNoSuchFile, "Opened for reading only"}
 	errWriteOnly = status{codeNoSuchFile, "Opened for writing only"}
-	errWrite     = errors.New("a write failed")
 )

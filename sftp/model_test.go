@@ -32,10 +32,12 @@ type model struct {
 }
 
 type modelUpload struct {
-	folder  *modelNode
-	base    string
-	content string
-	fresh   bool // no file had the name when it began
+	folder    *modelNode
+	base      string
+	content   string
+	exclusive bool
+	ended     bool
+	shown     bool // and ended
 }
 
 func newModel() *model {
@@ -72,21 +74,25 @@ func (m *model) mayBegin(name string, exclusive bool) bool {
 }
 
 func (m *model) begin(name string) *modelUpload {
-	folder, base, node, _ := m.at(name)
-	u := &modelUpload{folder: folder, base: base, fresh: node == nil}
+	folder, base, _, _ := m.at(name)
+	u := &modelUpload{folder: folder, base: base}
 	m.uploads[u] = true
 	return u
 }
 
 // commit shows an upload, unless a folder has got its name.
-func (m *model) commit(u *modelUpload, exclusive bool) bool {
+func (m *model) commit(u *modelUpload) bool {
+	if u.ended {
+		return u.shown
+	}
 	delete(m.uploads, u)
 	there := u.folder.names[u.base]
-	if there != nil && (there.folder() || exclusive) {
-		return false
+	u.ended = true
+	u.shown = there == nil || !there.folder() && !u.exclusive
+	if u.shown {
+		u.folder.names[u.base] = &modelNode{content: u.content}
 	}
-	u.folder.names[u.base] = &modelNode{content: u.content}
-	return true
+	return u.shown
 }
 
 func (m *model) remove(name string) bool {
@@ -144,10 +150,36 @@ type modelClient struct {
 }
 
 type modelOpen struct {
-	file      *client.File
-	upload    *modelUpload // nil for a file being read
-	content   string       // of a file being read, when it was opened
-	exclusive bool
+	file    *client.File
+	path    string       // as renamed by its client
+	upload  *modelUpload // nil for a file being read, unless its client is writing that
+	reads   bool
+	content string // of a file being read, when it was opened
+}
+
+// own finds what the client is writing to that name itself; nil if nothing.
+func (c *modelClient) own(name string) *modelUpload {
+	for _, o := range c.open {
+		if o.upload != nil && !o.upload.ended && o.path == name {
+			return o.upload
+		}
+	}
+	return nil
+}
+
+// show ends what the client is writing to that name, as a request that needs it does.
+func (c *modelClient) show(m *model, name string) bool {
+	u := c.own(name)
+	return u == nil || m.commit(u)
+}
+
+// renamed gives what is open its new name.
+func (c *modelClient) renamed(from, to string) {
+	for i, o := range c.open {
+		if below, ok := strings.CutPrefix(o.path, from); ok && (below == "" || below[0] == '/') {
+			c.open[i].path = to + below
+		}
+	}
 }
 
 // Four clients do at random what clients do, in one tree; a plain model does the same.
@@ -215,28 +247,20 @@ func (c *modelClient) step(r *rand.Rand, m *model, name func() string) (what str
 		flags := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 		if exclusive {
 			flags |= os.O_EXCL
+			want = c.own(at) == nil && m.mayBegin(at, true)
+		} else {
+			c.show(m, at)
+			want = m.mayBegin(at, false)
 		}
-		want = m.mayBegin(at, exclusive)
 		file, err := c.OpenFile(at, flags)
 		if err == nil && want {
-			c.open = append(c.open, modelOpen{file: file, upload: m.begin(at), exclusive: exclusive})
+			u := m.begin(at)
+			u.exclusive = exclusive
+			c.open = append(c.open, modelOpen{file: file, path: at, upload: u})
 		}
 		return fmt.Sprintf("open %s, exclusive %v", at, exclusive), want, err
 	case n < 7 && len(c.open) > 0: // WRITE or READ
-		o := c.open[r.IntN(len(c.open))]
-		if o.upload == nil {
-			got, err := io.ReadAll(io.NewSectionReader(o.file, 0, 1<<20))
-			if err == nil && string(got) != o.content {
-				err = fmt.Errorf("read %q, want %q", got, o.content)
-			}
-			return "read " + o.file.Name(), true, err
-		}
-		text := strings.Repeat(string(rune('A'+r.IntN(26))), 1+r.IntN(40))
-		off := r.IntN(60)
-		padded := o.upload.content + strings.Repeat("\x00", max(0, off+len(text)-len(o.upload.content)))
-		o.upload.content = padded[:off] + text + padded[off+len(text):]
-		_, err = o.file.WriteAt([]byte(text), int64(off))
-		return "write " + o.file.Name(), true, err
+		return c.use(r, c.open[r.IntN(len(c.open))])
 	case n < 9 && len(c.open) > 0:
 		return c.close(m, r.IntN(len(c.open)))
 	case n < 11: // OPEN to read
@@ -244,10 +268,15 @@ func (c *modelClient) step(r *rand.Rand, m *model, name func() string) (what str
 			return "", true, nil
 		}
 		_, _, node, ok := m.at(at)
-		want = ok && node != nil && !node.folder()
+		u := c.own(at)
+		want = u != nil || ok && node != nil && !node.folder()
 		file, err := c.Open(at)
 		if err == nil && want {
-			c.open = append(c.open, modelOpen{file: file, content: node.content})
+			o := modelOpen{file: file, path: at, upload: u, reads: true}
+			if u == nil {
+				o.content = node.content
+			}
+			c.open = append(c.open, o)
 		}
 		return "open to read " + at, want, err
 	case n < 13:
@@ -255,45 +284,77 @@ func (c *modelClient) step(r *rand.Rand, m *model, name func() string) (what str
 	case n < 14:
 		return "rmdir " + at, m.rmdir(at), c.RemoveDirectory(at)
 	case n < 15:
-		return "remove " + at, m.remove(at), removeOnly(c.Client, at)
+		_, _, node, _ := m.at(at)
+		if node != nil && node.folder() {
+			return "", true, nil // the library would try RMDIR next
+		}
+		c.show(m, at)
+		return "remove " + at, m.remove(at), c.Remove(at)
 	case n < 17:
-		to := name()
-		if c.writes(at) { // of what is not shown yet: TestRenameOfANewFileNotYetClosed
-			return "", true, nil
-		}
-		if r.IntN(2) == 0 {
-			return "rename " + at + " to " + to, m.rename(at, to, false), c.Rename(at, to)
-		}
-		return "posix-rename " + at + " to " + to, m.rename(at, to, true), c.PosixRename(at, to)
+		return c.move(r, m, at, name())
 	default: // STAT
 		_, _, node, ok := m.at(at)
 		info, err := c.Stat(at)
-		if err == nil && ok && node != nil && (info.IsDir() != node.folder() || !info.IsDir() && info.Size() != int64(len(node.content))) {
+		u := c.own(at)
+		switch {
+		case err != nil:
+		case u != nil && (node == nil || !node.folder()):
+			if info.IsDir() || info.Size() != int64(len(u.content)) {
+				err = fmt.Errorf("described as %v, %d bytes", info.Mode(), info.Size())
+			}
+		case ok && node != nil && (info.IsDir() != node.folder() || !info.IsDir() && info.Size() != int64(len(node.content))):
 			err = fmt.Errorf("described as %v, %d bytes", info.Mode(), info.Size())
 		}
-		// What a client is writing itself it sees by the name that it opened.
-		return "stat " + at, ok && node != nil || c.writes(at), err
+		return "stat " + at, ok && node != nil || u != nil, err
 	}
 }
 
-// writes reports whether the client is writing to that name itself.
-func (c *modelClient) writes(name string) bool {
-	return slices.ContainsFunc(c.open, func(o modelOpen) bool { return o.upload != nil && o.file.Name() == name })
+// use reads or writes.
+func (c *modelClient) use(r *rand.Rand, o modelOpen) (what string, want bool, err error) {
+	switch u := o.upload; {
+	case o.reads && u != nil && u.ended && !u.shown, !o.reads && u.ended:
+		return "", true, nil // TestWritesGoOnAfterTheFileIsShown
+	case o.reads:
+		content := o.content
+		if u != nil {
+			content = u.content
+		}
+		got, err := io.ReadAll(io.NewSectionReader(o.file, 0, 1<<20))
+		if err == nil && string(got) != content {
+			err = fmt.Errorf("read %q, want %q", got, content)
+		}
+		return "read " + o.path, true, err
+	}
+	text := strings.Repeat(string(rune('A'+r.IntN(26))), 1+r.IntN(40))
+	off := r.IntN(60)
+	padded := o.upload.content + strings.Repeat("\x00", max(0, off+len(text)-len(o.upload.content)))
+	o.upload.content = padded[:off] + text + padded[off+len(text):]
+	_, err = o.file.WriteAt([]byte(text), int64(off))
+	return "write " + o.path, true, err
 }
 
-// removeOnly is REMOVE: the library would try RMDIR next.
-func removeOnly(c *client.Client, name string) error {
-	if info, err := c.Lstat(name); err == nil && info.IsDir() {
-		return os.ErrInvalid
+// move renames, which shows what the client is writing to either name.
+func (c *modelClient) move(r *rand.Rand, m *model, from, to string) (what string, want bool, err error) {
+	shown := c.show(m, from)
+	if shown {
+		c.show(m, to)
 	}
-	return c.Remove(name)
+	if r.IntN(2) == 0 {
+		what, want, err = "rename "+from+" to "+to, shown && m.rename(from, to, false), c.Rename(from, to)
+	} else {
+		what, want, err = "posix-rename "+from+" to "+to, shown && m.rename(from, to, true), c.PosixRename(from, to)
+	}
+	if want {
+		c.renamed(from, to)
+	}
+	return what, want, err
 }
 
 func (c *modelClient) close(m *model, i int) (what string, want bool, err error) {
 	o := c.open[i]
 	c.open = slices.Delete(c.open, i, i+1)
-	want = o.upload == nil || m.commit(o.upload, o.exclusive)
-	return "close " + o.file.Name(), want, o.file.Close()
+	want = o.reads || m.commit(o.upload)
+	return "close " + o.path, want, o.file.Close()
 }
 
 // compareModel finds whether the tree at name is what the model says.

@@ -14,17 +14,15 @@ import (
 func (f *files) stat(r *request) error  { return f.look(r, f.view().Stat) }
 func (f *files) lstat(r *request) error { return f.look(r, f.view().Lstat) }
 
-// look describes what a name shows, or else the file that is being written to it
-// here: sshfs looks at what it has just created before it goes on.
+// look describes what a name shows, which for a file that is being written here is
+// that file. A link to what is being written stays a link.
 func (f *files) look(r *request, at func(context.Context, string) (storage.Info, error)) error {
 	if f.enrols(r.path) {
 		return f.describe(f.enrolInfo())
 	}
 	info, err := at(f.ctx, r.path)
-	if errors.Is(err, session.ErrNotExist) {
-		if _, u := f.writing(r.path); u != nil {
-			info, err = u.stat()
-		}
+	if u := f.underWay(r.path); u != nil && (err != nil || info.Mode.IsRegular()) {
+		info, err = u.w.Stat()
 	}
 	return f.describe(info, err)
 }
@@ -37,38 +35,29 @@ func (f *files) setstat(r *request) error {
 	if f.enrols(r.path) {
 		return f.enrolSetAttr(attr)
 	}
+	if u := f.underWay(r.path); u != nil {
+		return u.w.SetAttr(attr)
+	}
 	err = f.view().SetAttr(f.ctx, r.path, attr)
-	switch {
-	case err == nil:
-	case f.enrolsAt(r.path, enrolFolder) && (errors.Is(err, session.ErrNotExist) || errors.Is(err, session.ErrDenied)):
+	if f.enrolsAt(r.path, enrolFolder) && (errors.Is(err, session.ErrNotExist) || errors.Is(err, session.ErrDenied)) {
 		// ssh-copy-id gives up if it cannot protect the folder. None is needed: the
 		// account may not even be allowed to make one.
 		return nil
-	case errors.Is(err, session.ErrNotExist):
-		if _, u := f.writing(r.path); u != nil {
-			return u.setAttr(attr)
-		}
 	}
 	return err
 }
 
-// writing finds the file that is being written to a name by this subsystem, and its
-// handle; nobody else may see it yet.
-func (f *files) writing(name string) (uint64, *upload) {
-	clean, err := transfer.Resolve("/", name)
-	if err != nil {
-		return 0, nil
+// remove removes what was written to that name, too.
+func (f *files) remove(r *request) error {
+	_ = f.show(r.path) // whoever closes it is told
+	err := f.view().Remove(f.ctx, r.path)
+	if err == nil {
+		f.renamed(r.path, "")
 	}
-	for number, h := range f.handles.open {
-		if u, ok := h.(*upload); ok && u.path == clean {
-			return number, u
-		}
-	}
-	return 0, nil
+	return err
 }
 
-func (f *files) remove(r *request) error { return f.view().Remove(f.ctx, r.path) }
-func (f *files) rmdir(r *request) error  { return f.view().RemoveDir(f.ctx, r.path) }
+func (f *files) rmdir(r *request) error { return f.view().RemoveDir(f.ctx, r.path) }
 
 // mkdir makes a folder; its attributes are ours.
 func (f *files) mkdir(r *request) error { return f.view().Mkdir(f.ctx, r.path) }
@@ -81,19 +70,16 @@ func (f *files) move(r *request, replace bool) error {
 	if f.enrols(r.target) {
 		return errKeysName
 	}
+	if err := f.show(r.path); err != nil {
+		return err
+	}
+	_ = f.show(r.target) // whoever closes it is told
 	err := f.view().Rename(f.ctx, r.path, r.target, replace)
-	if !errors.Is(err, session.ErrNotExist) {
-		return err
+	if err == nil {
+		f.renamed(r.target, "")
+		f.renamed(r.path, r.target)
 	}
-	// sshfs does not wait for the close of what it has written, and may rename it before.
-	number, u := f.writing(r.path)
-	if u == nil {
-		return err
-	}
-	if err := f.show(number, u); err != nil {
-		return err
-	}
-	return f.view().Rename(f.ctx, r.path, r.target, replace)
+	return err
 }
 
 // realpath answers in the tree that the peer sees, whether the file exists or
