@@ -76,13 +76,13 @@ type Accounts struct {
 
 	flights flights
 	codes   wrongCodes
-	offered offered
-	used    used
 	history history
 
-	suspects chan suspect
+	offered    noted[string, offeredKeys] // by the account's name
+	used       noted[string, usedKeys]    // the same
+	usedTokens noted[string, tokenUse]    // by the token's id
 
-	usedTokens usedTokens
+	suspects chan suspect
 }
 
 // Open reads the accounts from db, which must stay open for as long as they are

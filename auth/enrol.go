@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"slices"
-	"sync"
 	"time"
 
 	"gateway/session"
@@ -87,17 +86,6 @@ func settle(ctx context.Context, tx *sql.Tx, account int64, fingerprint string) 
 	return err
 }
 
-// used notes which pending keys have logged in until that is stored, so that no
-// login waits for the disk.
-type used struct {
-	mu     sync.Mutex
-	noted  map[string]usedKeys // by the account's name
-	timer  *time.Timer         // set while something is noted
-	closed bool
-
-	storing sync.Mutex
-}
-
 // usedKeys are keys of one account. It may be removed, and another made by its
 // name, before they are stored.
 type usedKeys struct {
@@ -114,62 +102,40 @@ func (a *Accounts) Used(name string, key session.Key) {
 	if r == nil || r.pending[idOf(key)] == settled {
 		return
 	}
-	u := &a.used
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.closed {
-		return
-	}
-	keys := u.noted[name]
-	if keys.account != r.id {
-		keys = usedKeys{account: r.id}
-	}
-	if slices.Contains(keys.fingerprints, key.Fingerprint) {
-		return
-	}
-	if u.noted == nil {
-		u.noted = make(map[string]usedKeys)
-	}
-	keys.fingerprints = append(keys.fingerprints, key.Fingerprint) // at most maxKeys: the account has them
-	u.noted[name] = keys
-	if u.timer == nil {
-		u.timer = time.AfterFunc(usedTime, func() { a.storeUsed(context.Background()) })
-	}
+	a.used.note(usedTime, func() { a.storeUsed(context.Background()) }, func(noted map[string]usedKeys) {
+		keys := noted[name]
+		if keys.account != r.id {
+			keys = usedKeys{account: r.id}
+		}
+		if !slices.Contains(keys.fingerprints, key.Fingerprint) { // at most maxKeys: the account has them
+			keys.fingerprints = append(keys.fingerprints, key.Fingerprint)
+		}
+		noted[name] = keys
+	})
 }
 
 // storeUsed takes the mark from the keys that are noted. The generation of their
 // accounts stays, for a login may be under way. Where it fails, they stay pending
 // until they are used again, and nobody is kept waiting for that.
 func (a *Accounts) storeUsed(ctx context.Context) {
-	u := &a.used
-	u.storing.Lock()
-	defer u.storing.Unlock()
-	u.mu.Lock()
-	noted := u.noted
-	u.noted = nil
-	if u.timer != nil {
-		u.timer.Stop()
-		u.timer = nil
-	}
-	u.mu.Unlock()
-	if len(noted) == 0 {
-		return
-	}
 	through := context.WithoutCancel(ctx)
-	err := a.db.Write(through, func(tx *sql.Tx) error {
-		for _, keys := range noted {
-			for _, fingerprint := range keys.fingerprints {
-				if err := settle(through, tx, keys.account, fingerprint); err != nil {
-					return err
+	_ = a.used.take(func(noted map[string]usedKeys) error {
+		err := a.db.Write(through, func(tx *sql.Tx) error {
+			for _, keys := range noted {
+				for _, fingerprint := range keys.fingerprints {
+					if err := settle(through, tx, keys.account, fingerprint); err != nil {
+						return err
+					}
 				}
 			}
+			return nil
+		})
+		if err != nil {
+			a.cfg.Log.Error("keys stay pending until they are used again", "err", err)
 		}
-		return nil
+		for name := range noted {
+			a.refresh(through, name)
+		}
+		return err
 	})
-	if err != nil {
-		a.cfg.Log.Error("keys stay pending until they are used again", "err", err)
-	}
-	for name := range noted {
-		a.refresh(through, name)
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,11 +29,7 @@ var _ session.Historian = (*Accounts)(nil)
 type history struct {
 	mu       sync.Mutex
 	accounts map[int64]*past
-	changed  map[int64]bool // since it was stored
-	timer    *time.Timer    // set while something is
-	closed   bool
-
-	storing sync.Mutex
+	changed  noted[int64, struct{}] // since it was stored
 }
 
 // past is what logins of one account showed.
@@ -176,7 +173,7 @@ func (a *Accounts) entered(user string, c session.ClientID, levels [session.Leve
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r, p := a.known(user, true)
-	if r == nil || h.closed {
+	if r == nil {
 		return
 	}
 	day := dayOf(now)
@@ -221,7 +218,7 @@ func (a *Accounts) expose(user string, password int64, source netip.Addr) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r, p := a.known(user, true)
-	if r == nil || h.closed || password == 0 || password != r.password {
+	if r == nil || password == 0 || password != r.password {
 		return
 	}
 	now := time.Now().UTC()
@@ -233,19 +230,13 @@ func (a *Accounts) expose(user string, password int64, source netip.Addr) {
 	a.change(r.id)
 }
 
-// change marks an account to be stored. h.mu must be held.
-func (a *Accounts) change(id int64) {
-	h := &a.history
-	if h.closed {
-		return
-	}
-	if h.changed == nil {
-		h.changed = make(map[int64]bool)
-	}
-	h.changed[id] = true
-	if h.timer == nil {
-		h.timer = time.AfterFunc(historyTime, func() { a.storeHistory(context.Background()) })
-	}
+// change marks accounts to be stored.
+func (a *Accounts) change(ids ...int64) {
+	a.history.changed.note(historyTime, func() { a.storeHistory(context.Background()) }, func(changed map[int64]struct{}) {
+		for _, id := range ids {
+			changed[id] = struct{}{}
+		}
+	})
 }
 
 // forget drops what is known of an account that was removed.
@@ -266,50 +257,38 @@ func (a *Accounts) forgetExposure(name string) {
 	}
 }
 
-// storeHistory stores what changed. What cannot be stored is tried again with the
-// next change.
+// storeHistory stores what changed. What cannot be stored is tried again later.
 func (a *Accounts) storeHistory(ctx context.Context) {
-	h := &a.history
-	h.storing.Lock()
-	defer h.storing.Unlock()
-	h.mu.Lock()
-	changed := h.changed
-	h.changed = nil
-	if h.timer != nil {
-		h.timer.Stop()
-		h.timer = nil
-	}
-	write := make(map[int64]past, len(changed))
-	for id := range changed {
-		if p := h.accounts[id]; p != nil {
-			write[id] = p.clone()
-		}
-	}
-	h.mu.Unlock()
-	if len(write) == 0 {
-		return
-	}
 	through := context.WithoutCancel(ctx)
-	err := a.db.Write(through, func(tx *sql.Tx) error {
-		for id, p := range write {
-			if err := putPast(through, tx, id, &p); err != nil {
-				return err
+	_ = a.history.changed.take(func(changed map[int64]struct{}) error {
+		write := a.history.copies(changed)
+		err := a.db.Write(through, func(tx *sql.Tx) error {
+			for id, p := range write {
+				if err := putPast(through, tx, id, &p); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			a.cfg.Log.Error("what logins showed is not stored", "err", err)
+			a.change(slices.Collect(maps.Keys(write))...)
 		}
-		return nil
+		return err
 	})
-	if err == nil {
-		return
-	}
-	a.cfg.Log.Error("what logins showed is not stored", "err", err)
+}
+
+// copies are what is known of accounts that were not removed meanwhile.
+func (h *history) copies(accounts map[int64]struct{}) map[int64]past {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for id := range write {
-		if h.changed == nil {
-			h.changed = make(map[int64]bool)
+	out := make(map[int64]past, len(accounts))
+	for id := range accounts {
+		if p := h.accounts[id]; p != nil {
+			out[id] = p.clone()
 		}
-		h.changed[id] = true
 	}
+	return out
 }
 
 func (p *past) clone() past {

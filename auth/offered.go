@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -43,101 +42,80 @@ type OfferedKey struct {
 	blob string
 }
 
-// offered notes keys until they are stored, so that whoever offers many cannot
-// make the disk work for each.
-type offered struct {
-	mu     sync.Mutex
-	noted  map[string]map[keyID]*OfferedKey // by the account's name
-	timer  *time.Timer                      // set while something is noted
-	closed bool
-
-	storing sync.Mutex
-}
-
 // noteOffered remembers that a key was offered for an account that does not have
 // it. It does nothing that takes time.
 func (a *Accounts) noteOffered(name string, source netip.Addr, key session.Key, now time.Time) {
 	if key.Algorithm == session.KeyX509 || isUserCert(key.Algorithm) || len(key.Blob) > maxOfferedBytes {
 		return
 	}
-	o := &a.offered
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
-		return
-	}
-	keys := o.noted[name]
-	if keys == nil {
-		if len(o.noted) >= maxNoted {
-			return
+	a.offered.note(offeredTime, func() {
+		if err := a.storeOffered(context.Background()); err != nil {
+			a.cfg.Log.Error("offered keys are not remembered", "err", err)
 		}
-		if o.noted == nil {
-			o.noted = make(map[string]map[keyID]*OfferedKey)
+	}, func(noted map[string]offeredKeys) {
+		keys := noted[name]
+		if keys == nil {
+			if len(noted) >= maxNoted {
+				return
+			}
+			keys = make(offeredKeys)
+			noted[name] = keys
 		}
-		keys = make(map[keyID]*OfferedKey)
-		o.noted[name] = keys
-	}
-	k := keys[idOf(key)]
+		keys.add(key, source, now)
+	})
+}
+
+// offeredKeys are those of one account that are noted.
+type offeredKeys map[keyID]*OfferedKey
+
+func (o offeredKeys) add(key session.Key, source netip.Addr, now time.Time) {
+	k := o[idOf(key)]
 	if k == nil {
-		if len(keys) >= maxOffered {
+		if len(o) >= maxOffered {
 			return
 		}
 		k = &OfferedKey{Algorithm: key.Algorithm, Fingerprint: key.Fingerprint, First: now, blob: key.Blob}
-		keys[idOf(key)] = k
+		o[idOf(key)] = k
 	}
 	k.Count++
 	k.Last, k.From = now, source.Unmap().WithZone("").String()
-	if o.timer == nil {
-		o.timer = time.AfterFunc(offeredTime, func() {
-			if err := a.storeOffered(context.Background()); err != nil {
-				a.cfg.Log.Error("offered keys are not remembered", "err", err)
-			}
-		})
-	}
 }
 
 // storeOffered stores what is noted.
 func (a *Accounts) storeOffered(ctx context.Context) error {
-	o := &a.offered
-	o.storing.Lock()
-	defer o.storing.Unlock()
-	o.mu.Lock()
-	noted := o.noted
-	o.noted = nil
-	if o.timer != nil {
-		o.timer.Stop()
-		o.timer = nil
-	}
-	o.mu.Unlock()
-	if len(noted) == 0 {
-		return nil
-	}
 	through := context.WithoutCancel(ctx)
-	return a.db.Write(ctx, func(tx *sql.Tx) error {
-		for name, keys := range noted {
-			var id int64
-			err := tx.QueryRowContext(through, `SELECT id FROM accounts WHERE name = $1`, name).Scan(&id)
-			if errors.Is(err, sql.ErrNoRows) {
-				continue // removed meanwhile
-			}
-			if err != nil {
-				return err
-			}
-			for _, k := range keys {
-				if err := putOffered(through, tx, id, k); err != nil {
+	return a.offered.take(func(noted map[string]offeredKeys) error {
+		return a.db.Write(ctx, func(tx *sql.Tx) error {
+			for name, keys := range noted {
+				if err := putAllOffered(through, tx, name, keys); err != nil {
 					return err
 				}
 			}
-			_, err = tx.ExecContext(through, `DELETE FROM account_offered_keys WHERE account = $1 AND id NOT IN
-				(SELECT id FROM account_offered_keys WHERE account = $1 ORDER BY last DESC, id DESC LIMIT $2)`, id, maxOffered)
-			if err != nil {
-				return err
-			}
-		}
-		_, err := tx.ExecContext(through, `DELETE FROM account_offered_keys WHERE id NOT IN
-			(SELECT id FROM account_offered_keys ORDER BY last DESC, id DESC LIMIT $1)`, maxOfferedInAll)
-		return err
+			_, err := tx.ExecContext(through, `DELETE FROM account_offered_keys WHERE id NOT IN
+				(SELECT id FROM account_offered_keys ORDER BY last DESC, id DESC LIMIT $1)`, maxOfferedInAll)
+			return err
+		})
 	})
+}
+
+// putAllOffered stores the keys of one account, unless it was removed meanwhile.
+func putAllOffered(ctx context.Context, tx *sql.Tx, name string, keys offeredKeys) error {
+	var id int64
+	err := tx.QueryRowContext(ctx, `SELECT id FROM accounts WHERE name = $1`, name).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		if err := putOffered(ctx, tx, id, k); err != nil {
+			return err
+		}
+	}
+	_, err = tx.ExecContext(ctx, `DELETE FROM account_offered_keys WHERE account = $1 AND id NOT IN
+		(SELECT id FROM account_offered_keys WHERE account = $1 ORDER BY last DESC, id DESC LIMIT $2)`, id, maxOffered)
+	return err
 }
 
 // putOffered stores one key, unless the account was given it meanwhile.
@@ -157,21 +135,13 @@ func putOffered(ctx context.Context, tx *sql.Tx, account int64, k *OfferedKey) e
 // Close stores what is only noted. The store must still be open; nothing is noted
 // afterwards.
 func (a *Accounts) Close(ctx context.Context) error {
-	a.offered.mu.Lock()
-	a.offered.closed = true
-	a.offered.mu.Unlock()
-	a.used.mu.Lock()
-	a.used.closed = true
-	a.used.mu.Unlock()
-	a.usedTokens.mu.Lock()
-	a.usedTokens.closed = true
-	a.usedTokens.mu.Unlock()
+	a.used.close()
 	a.storeUsed(ctx)
-	a.storeHistory(ctx)
-	a.history.mu.Lock()
-	a.history.closed = true
-	a.history.mu.Unlock()
+	a.usedTokens.close()
 	a.storeTokensUsed(ctx)
+	a.storeHistory(ctx)
+	a.history.changed.close()
+	a.offered.close()
 	return a.storeOffered(ctx)
 }
 

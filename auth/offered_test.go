@@ -90,18 +90,18 @@ func TestOfferedKeysAreBounded(t *testing.T) {
 	for i := range 2 * maxNoted {
 		a.noteOffered(fmt.Sprint("n", i), source, session.Key{Algorithm: "ssh-ed25519", Blob: "x"}, time.Now())
 	}
-	if n := len(a.offered.noted); n != maxNoted {
+	if n := len(a.offered.entries); n != maxNoted {
 		t.Errorf("noted of %d names", n)
 	}
 	a.noteOffered("joe", source, session.Key{Algorithm: "ssh-ed25519", Blob: strings.Repeat("x", maxOfferedBytes+1)}, time.Now())
-	if a.offered.noted["joe"] != nil {
+	if a.offered.entries["joe"] != nil {
 		t.Error("noted a key that is too long")
 	}
 	if err := a.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	a.noteOffered("joe", netip.Addr{}, session.Key{Algorithm: "ssh-ed25519", Blob: "y"}, time.Now())
-	if len(a.offered.noted) != 0 || a.offered.timer != nil {
+	if len(a.offered.entries) != 0 || a.offered.timer != nil {
 		t.Error("noted after the end")
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"gateway/session"
@@ -218,17 +217,6 @@ func joined[T any](list []T) string {
 	return strings.Join(words, " ")
 }
 
-// usedTokens notes which tokens logged in until that is stored, so that no login
-// waits for the disk.
-type usedTokens struct {
-	mu     sync.Mutex
-	noted  map[string]tokenUse // by the id of the token
-	timer  *time.Timer         // set while something is noted
-	closed bool
-
-	storing sync.Mutex
-}
-
 type tokenUse struct {
 	account, from string
 	at            time.Time
@@ -237,55 +225,35 @@ type tokenUse struct {
 // TokenUsed tells that a login of the account by that token was granted. It does
 // nothing that takes time.
 func (a *Accounts) TokenUsed(name, id string, from netip.Addr) {
-	u := &a.usedTokens
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.closed || len(u.noted) >= maxTokensNoted {
-		return
-	}
-	if u.noted == nil {
-		u.noted = make(map[string]tokenUse)
-	}
-	u.noted[id] = tokenUse{name, from.Unmap().WithZone("").String(), time.Now()}
-	if u.timer == nil {
-		u.timer = time.AfterFunc(tokenUsedTime, func() { a.storeTokensUsed(context.Background()) })
-	}
+	now := time.Now()
+	a.usedTokens.note(tokenUsedTime, func() { a.storeTokensUsed(context.Background()) }, func(noted map[string]tokenUse) {
+		if _, again := noted[id]; again || len(noted) < maxTokensNoted {
+			noted[id] = tokenUse{name, from.Unmap().WithZone("").String(), now}
+		}
+	})
 }
 
 // storeTokensUsed stores what is noted. The generation of the accounts stays.
 func (a *Accounts) storeTokensUsed(ctx context.Context) {
-	u := &a.usedTokens
-	u.storing.Lock()
-	defer u.storing.Unlock()
-	u.mu.Lock()
-	noted := u.noted
-	u.noted = nil
-	if u.timer != nil {
-		u.timer.Stop()
-		u.timer = nil
-	}
-	u.mu.Unlock()
-	if len(noted) == 0 {
-		return
-	}
 	through := context.WithoutCancel(ctx)
-	err := a.db.Write(through, func(tx *sql.Tx) error {
-		for id, use := range noted {
-			_, err := tx.ExecContext(through, `UPDATE account_tokens SET used = $2, used_from = $3 WHERE id = $1`, id, use.at.UnixMicro(), use.from)
-			if err != nil {
-				return err
+	_ = a.usedTokens.take(func(noted map[string]tokenUse) error {
+		accounts := make(map[string]bool)
+		err := a.db.Write(through, func(tx *sql.Tx) error {
+			for id, use := range noted {
+				accounts[use.account] = true
+				_, err := tx.ExecContext(through, `UPDATE account_tokens SET used = $2, used_from = $3 WHERE id = $1`, id, use.at.UnixMicro(), use.from)
+				if err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			a.cfg.Log.Error("it is not stored when tokens were used last", "err", err)
 		}
-		return nil
+		for name := range accounts {
+			a.refresh(through, name)
+		}
+		return err
 	})
-	if err != nil {
-		a.cfg.Log.Error("it is not stored when tokens were used last", "err", err)
-	}
-	accounts := make(map[string]bool)
-	for _, use := range noted {
-		accounts[use.account] = true
-	}
-	for name := range accounts {
-		a.refresh(through, name)
-	}
 }
