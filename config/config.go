@@ -247,12 +247,11 @@ func (c *Config) checkListener(d *decoder, l Listener) {
 	if _, err := ftp.ParsePublicAddresses(l.PublicAddress); err != nil {
 		d.fault(l.at, "Public addresses that contradict each other", sentence(err.Error()))
 	}
-	switch {
-	case l.Protocol == session.FTP:
-	case len(l.PublicAddress) > 0:
+	if len(l.PublicAddress) > 0 && l.Protocol != session.FTP {
 		d.fault(l.at, "Public address without FTP", "public_address is what PASV tells: it belongs to an ftp listener.")
-	case l.ClientCertificates != "" && l.ClientCertificates != "off":
-		d.fault(l.at, "Client certificates without FTP", "Only ftp listeners log in by a TLS client certificate as yet; an sftp listener takes SSH keys.")
+	}
+	if l.ClientCertificates != "" && l.ClientCertificates != "off" && (l.Protocol == session.SFTP || l.Protocol == Metrics) {
+		d.fault(l.at, "No login by certificate", "FTP and mail listeners log in by a TLS client certificate; an sftp listener takes SSH keys.")
 	}
 	if l.Bandwidth > 0 && l.Protocol != session.FTP && l.Protocol != session.SFTP {
 		d.fault(l.at, "No bandwidth for mail", "Only what ftp and sftp listeners move is limited by bandwidth; leave it out.")

@@ -207,6 +207,7 @@ func TestMistakes(t *testing.T) {
 		"everybody a proxy":      {withListener("ftp", "  proxy_protocol = [\"0.0.0.0/0\"]"), []string{"line 9", "everybody", "name the balancers"}},
 		"data without a proxy":   {withListener("ftp", "  proxy_data = true"), []string{"line 6", "proxy_data is for an ftp listener with proxy_protocol"}},
 		"data ports of sftp":     {withListener("sftp", "  proxy_protocol = [\"::1\"]\n  proxy_data = true"), []string{"line 6", "proxy_data is for an ftp listener"}},
+		"certificate and SSH":    {withListener("sftp", "  client_certificates = \"request\""), []string{"line 6", "an sftp listener takes SSH keys"}},
 		"public sftp":            {withListener("sftp", "  allow_public = true"), []string{"line 6", "allow_public is for"}},
 		"metrics for everybody":  {withListener("metrics", ""), []string{"line 6", "Metrics for everybody", "127.0.0.1:9100", "allow_public"}},
 		"metrics with TLS":       {withListener("metrics", "  allow_public = true\n  tls = \"explicit\""), []string{"No TLS for metrics"}},
