@@ -16,7 +16,7 @@ STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NPM_PACKAGES="basic-ftp@6.2.6 ssh2-sftp-client@12.1.1 nodemailer@10.6.1"
 FUZZ_TIME=${FUZZ_TIME:-3000x}   # a number of inputs (5000x) or a time (30s) for each fuzz target
 # command, or a file of one that has none:Debian package
-CLIENTS="curl:curl lftp:lftp swaks:swaks /usr/share/doc/libnet-ssleay-perl:libnet-ssleay-perl sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp inetutils-ftp:inetutils-ftp ncftpget:ncftp wget:wget busybox:busybox rclone:rclone ftp-ssl:ftp-ssl python3:python3 smtp-sink:postfix openssl:openssl psftp:putty-tools dbclient:dropbear-bin sshfs:sshfs fio:fio rsync:rsync git:git /usr/lib/python3/dist-packages/paramiko:python3-paramiko opendkim:opendkim /usr/lib/python3/dist-packages/dkim:python3-dkim"
+CLIENTS="curl:curl lftp:lftp swaks:swaks /usr/share/doc/libnet-ssleay-perl:libnet-ssleay-perl sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp inetutils-ftp:inetutils-ftp ncftpget:ncftp wget:wget busybox:busybox rclone:rclone ftp-ssl:ftp-ssl python3:python3 smtp-sink:postfix openssl:openssl psftp:putty-tools dbclient:dropbear-bin sshfs:sshfs fio:fio rsync:rsync git:git /usr/lib/python3/dist-packages/paramiko:python3-paramiko opendkim:opendkim /usr/lib/python3/dist-packages/dkim:python3-dkim msmtp:msmtp s-nail:s-nail /usr/lib/dovecot/lmtp:dovecot-lmtpd"
 JSCH=/usr/share/java/jsch.jar:libjsch-java   # where there is a Java compiler
 
 say() { printf '\n== %s\n' "$*"; }
@@ -48,6 +48,29 @@ install_clients() {
     echo "no apt-get here, or not allowed: the tests that need these clients are skipped"
     echo "on Debian:  sudo apt-get install$packages"
   fi
+}
+
+# Mail servers that Debian lets nobody install beside Postfix are unpacked, with the libraries and the
+# users that they need, where those users can read them. OpenSMTPD finds its helpers and its spool only
+# at fixed places.
+MAIL_SERVERS=/usr/local/lib/gateway-tests
+install_mail_servers() {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || { echo "not root on Debian: the tests with Exim and OpenSMTPD are skipped"; return 0; }
+  local pair package dir
+  for pair in exim4:exim4-daemon-light opensmtpd:opensmtpd; do
+    package=${pair##*:} dir=$MAIL_SERVERS/${pair%%:*}
+    [ ! -d "$dir" ] || continue
+    rm -rf "$dir.new" && mkdir -p "$dir.new" && ( cd "$dir.new" && apt-get download -qq "$package" >/dev/null 2>&1 && dpkg -x ./*.deb . && rm ./*.deb ) && mv "$dir.new" "$dir" ||
+      { rm -rf "$dir.new"; echo "$package could not be fetched: its test is skipped"; }
+  done
+  apt-get install -y -qq --no-install-recommends libevent-2.1-7 libgnutls-dane0 libidn12 libnsl2 >/dev/null || echo "apt-get failed: Exim or OpenSMTPD may lack a library"
+  for user in Debian-exim opensmtpd opensmtpq; do
+    id "$user" >/dev/null 2>&1 || useradd --system --no-create-home --shell /usr/sbin/nologin "$user"
+  done
+  [ -d "$MAIL_SERVERS/opensmtpd" ] || return 0
+  mkdir -p /var/lib/opensmtpd/empty /usr/libexec
+  ln -sfn "$MAIL_SERVERS/opensmtpd/usr/libexec/opensmtpd" /usr/libexec/opensmtpd
+  [ -d /var/spool/smtpd ] || mkdir -m 711 /var/spool/smtpd
 }
 
 # The race detector needs a C compiler.
@@ -86,7 +109,7 @@ fuzz() {
 }
 
 mkdir -p "$GATEWAY_TOOLS"
-if [ "$mode" = all ]; then install_compiler; install_clients; install_npm_packages; fi
+if [ "$mode" = all ]; then install_compiler; install_clients; install_mail_servers; install_npm_packages; fi
 
 say "gofmt"
 unformatted=$(gofmt -l .)

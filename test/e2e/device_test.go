@@ -2,13 +2,7 @@ package e2e
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"os/user"
-	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -137,77 +131,11 @@ func TestPostfixRelaysIntoADevice(t *testing.T) {
 	})
 }
 
-// startPostfix runs a private Postfix that sends all mail to that port of this host,
-// and returns what submits to it by sendmail(1).
+// startPostfix runs a Postfix that sends all mail to that port of this host, and
+// returns what submits to it by sendmail(1).
 func startPostfix(t *testing.T, port string) func(message, from string, to ...string) {
 	t.Helper()
-	const postfix = "/usr/sbin/postfix"
-	owner, err := user.Lookup("postfix")
-	if _, statErr := os.Stat(postfix); err != nil || statErr != nil || os.Getuid() != 0 {
-		t.Skip("Postfix is not installed, or this is not root")
-	}
-	uid, _ := strconv.Atoi(owner.Uid)
-	gid, _ := strconv.Atoi(owner.Gid)
-	out, err := exec.Command("/usr/sbin/postconf", "-dh", "daemon_directory", "command_directory").Output()
-	places := strings.Fields(string(out))
-	if err != nil || len(places) != 2 {
-		t.Skipf("postconf does not say where its programs are: %v", err)
-	}
-	dir, err := os.MkdirTemp("", "postfix-") // its daemons run as another user
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for _, err := range []error{
-		os.Chmod(dir, 0o755), os.Mkdir(filepath.Join(dir, "queue"), 0o755), os.Mkdir(filepath.Join(dir, "data"), 0o700),
-		os.Chown(filepath.Join(dir, "data"), uid, gid),
-		os.WriteFile(filepath.Join(dir, "main.cf"), fmt.Appendf(nil, `compatibility_level = 3.6
-queue_directory = %[1]s/queue
-data_directory = %[1]s/data
-daemon_directory = %[2]s
-command_directory = %[3]s
-mail_owner = postfix
-setgid_group = postdrop
-myhostname = inside.test
-mydestination =
-alias_maps =
-inet_protocols = ipv4
-smtp_tls_security_level = none
-relayhost = [127.0.0.1]:%[4]s
-maillog_file = %[1]s/log
-maillog_file_prefixes = %[1]s
-`, dir, places[0], places[1], port), 0o644),
-		os.WriteFile(filepath.Join(dir, "master.cf"), []byte(`pickup  unix n - n 60  1 pickup
-cleanup unix n - n -   0 cleanup
-qmgr    unix n - n 300 1 qmgr
-rewrite unix - - n -   - trivial-rewrite
-bounce  unix - - n -   0 bounce
-defer   unix - - n -   0 bounce
-trace   unix - - n -   0 bounce
-smtp    unix - - n -   - smtp
-error   unix - - n -   - error
-retry   unix - - n -   - error
-discard unix - - n -   - discard
-proxymap unix - - n -  - proxymap
-postlog unix-dgram n - n - 1 postlogd
-`), 0o644),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if out, err := exec.Command(postfix, "-c", dir, "check").CombinedOutput(); err != nil {
-		t.Skipf("postfix check: %v\n%s", err, out)
-	}
-	master := exec.Command(filepath.Join(places[0], "master"), "-c", dir, "-d")
-	master.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // its daemons end with it
-	if err := master.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = syscall.Kill(-master.Process.Pid, syscall.SIGKILL)
-		_ = master.Wait()
-	})
+	dir := runPostfix(t, "myhostname = inside.test\nsmtp_tls_security_level = none\nrelayhost = [127.0.0.1]:"+port+"\n", "")
 	return func(message, from string, to ...string) {
 		t.Helper()
 		must(t, message, "/usr/sbin/sendmail", append([]string{"-C", dir, "-f", from, "-oi"}, to...)...)
