@@ -31,10 +31,13 @@ func TestRunPrintsEveryRow(t *testing.T) {
 	rows := []string{
 		"SFTP put", "SFTP get", "FTP put", "FTP get", "FTPS put", "FTPS get", "SFTP, key", "SFTP, password, hashed",
 		"SFTP, password, from the memo", "FTP, password, from the memo", "FTPS, password, from the memo",
-		"accepted durably", "submission, TLS", "FTP, 20 entries",
+		"submission, TLS", "mail in clear", "FTP, 20 entries",
 	}
 	if _, err := findProgram("sftp"); err == nil {
 		rows = append(rows, "SFTP put, aes128-gcm@openssh.com", "SFTP get, its own cipher", "SFTP put, 4 KiB", "SFTP get, 4 KiB", "SFTP, 20 entries")
+	}
+	if _, err := findProgram("smtp-source"); err == nil {
+		rows = append(rows, "accepted, a connection each", "accepted, kept connections", "accepted, 64 KiB, kept", "STARTTLS, AUTH, one, QUIT", "relayed")
 	}
 	for _, row := range rows {
 		if !strings.Contains(out.String(), "\n"+row+" ") {

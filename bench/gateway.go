@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -23,6 +24,7 @@ const (
 type gateway struct {
 	dir, binary string
 	home        string            // of benchUser, on disk
+	sink        *sink             // where mail goes; nil where there is none
 	addrs       map[string]string // by the listener's name
 	running     *group
 }
@@ -45,6 +47,9 @@ func startGateway(ctx context.Context, b *bench) (*gateway, error) {
 	}
 	if err := g.cli(ctx, "", "init", "--dir", g.dir, "--hostname", "localhost"); err != nil {
 		return g, err
+	}
+	if b.options.wants("smtp", "mail") {
+		g.sink, _ = startSink() // without it there is no mail to measure
 	}
 	if err := g.configure(b.files); err != nil {
 		return g, err
@@ -115,6 +120,7 @@ func (g *gateway) restart(ctx context.Context) error {
 	return g.start(ctx)
 }
 
+// stop may be followed by start.
 func (g *gateway) stop() {
 	if g.running != nil {
 		g.running.stop()
@@ -127,7 +133,7 @@ func (g *gateway) configure(files string) error {
 	g.home = filepath.Join(files, "gateway", benchUser)
 	text := "hostname = \"localhost\"\nshutdown_grace = \"5s\"\n"
 	for _, l := range []struct{ name, protocol, tls string }{
-		{"ftp", "ftp", "explicit"}, {"sftp", "sftp", ""}, {"submissions", "submission", "implicit"},
+		{"ftp", "ftp", "explicit"}, {"sftp", "sftp", ""}, {"submissions", "submission", "implicit"}, {"submission", "submission", "explicit"}, {"relay", "relay", "explicit"},
 	} {
 		addr, err := freeAddress()
 		if err != nil {
@@ -140,13 +146,19 @@ func (g *gateway) configure(files string) error {
 		}
 		text += "}\n"
 	}
+	route := "maildir://mail"
+	if g.sink != nil {
+		route = "smtp://" + g.sink.addr
+	}
 	text += fmt.Sprintf("storage {\n  type = \"local\"\n  path = %q\n}\n", filepath.Join(files, "gateway")) +
-		fmt.Sprintf("mail { route = %q }\n", "maildir://mail") +
+		fmt.Sprintf("mail { route = %q }\n", route) +
 		fmt.Sprintf("limits {\n  trusted = [\"127.0.0.0/8\"]\n  connections = %d\n  unauthenticated = 4096\n  sessions_per_user = %[1]d\n}\n", maxSessions)
 	if err := os.WriteFile(filepath.Join(g.dir, "gateway.hcl"), []byte(text), 0o600); err != nil {
 		return err
 	}
 	policy := "allow \"transfer\" {\n  protocol = [\"ftp\", \"sftp\"]\n  group = [\"users\"]\n}\n" +
-		"allow \"submission\" {\n  protocol = [\"submission\"]\n  group = [\"mail\"]\n}\n"
+		"allow \"submission\" {\n  protocol = [\"submission\"]\n  group = [\"mail\"]\n}\n" +
+		fmt.Sprintf("device \"bench\" {\n  from = \"127.0.0.1\"\n  allow = \"no-auth\"\n  sender = %q\n  recipients = \"example.net\"\n  expires = %q\n  owner = %[1]q\n  because = \"measured\"\n}\n",
+			benchAddress, time.Now().AddDate(0, 0, 30).Format(time.DateOnly))
 	return os.WriteFile(filepath.Join(g.dir, "policy.hcl"), []byte(policy), 0o600)
 }

@@ -53,11 +53,15 @@ func ftpIdle(ctx context.Context, b *bench, secure bool) error {
 }
 
 func mailIdle(ctx context.Context, b *bench) error {
-	var holders []holder
+	var secure, plain []holder
 	for _, t := range b.mailTargets() {
-		holders = append(holders, holder{t.server, func(int) (io.Closer, error) { return t.open(ctx) }})
+		secure = append(secure, holder{t.server, func(int) (io.Closer, error) { return t.open(ctx) }})
+		plain = append(plain, holder{t.server, func(int) (io.Closer, error) { return t.openPlain(ctx) }})
 	}
-	return b.weighIdle(ctx, "submission, TLS", holders)
+	if err := b.weighIdle(ctx, "submission, TLS", secure); err != nil {
+		return err
+	}
+	return b.weighIdle(ctx, "mail in clear", plain)
 }
 
 // weighIdle holds sessions, logged in, in which nothing happens. Most peers have

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,11 +16,12 @@ import (
 // mailAccount owns Postfix's queue; its package makes it.
 const mailAccount = "postfix"
 
-// postfix is a private one with a queue of its own. It takes mail over implicit
-// TLS from loopback without a login, and delivers it to a maildir.
+// postfix is a private one with a queue of its own. It takes mail from loopback without
+// a login, in clear, by STARTTLS and over implicit TLS, and hands it on to a sink.
 type postfix struct {
-	addr, maildir string
-	running       *group
+	plain, addr string // in clear or by STARTTLS; implicit TLS
+	sink        *sink
+	running     *group
 }
 
 func (p *postfix) name() string  { return "Postfix" }
@@ -51,17 +53,20 @@ func startPostfix(ctx context.Context, b *bench) (p *postfix, version string, er
 		}
 	}()
 	dir := filepath.Join(b.dir, "postfix")
-	mail := filepath.Join(dir, "mail")
-	p.maildir = filepath.Join(mail, "box")
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.Mkdir(filepath.Join(dir, "queue"), 0o755),
-		os.Mkdir(filepath.Join(dir, "data"), 0o755), os.Chown(filepath.Join(dir, "data"), uid, gid),
-		os.Mkdir(mail, 0o755), os.Chown(mail, uid, gid), writeCertificate(cert, key)); err != nil {
+		os.Mkdir(filepath.Join(dir, "data"), 0o755), os.Chown(filepath.Join(dir, "data"), uid, gid), writeCertificate(cert, key)); err != nil {
 		return p, "", err
 	}
-	if p.addr, err = freeAddress(); err != nil {
+	for _, addr := range []*string{&p.plain, &p.addr} {
+		if *addr, err = freeAddress(); err != nil {
+			return p, "", err
+		}
+	}
+	if p.sink, err = startSink(); err != nil {
 		return p, "", err
 	}
+	_, sinkPort, _ := net.SplitHostPort(p.sink.addr)
 	main := fmt.Sprintf(`compatibility_level = 3.6
 queue_directory = %[1]s/queue
 data_directory = %[1]s/data
@@ -81,15 +86,12 @@ smtpd_tls_cert_file = %[5]s
 smtpd_tls_key_file = %[6]s
 default_process_limit = %[7]d
 in_flow_delay = 0
-virtual_mailbox_domains = example.net
-virtual_mailbox_maps = static:box/
-virtual_mailbox_base = %[8]s
-virtual_minimum_uid = 1
-virtual_uid_maps = static:%[9]d
-virtual_gid_maps = static:%[10]d
-`, dir, places[0], places[1], mailAccount, cert, key, max(200, min(b.options.idle, maxPeerIdle)+100), mail, uid, gid)
+smtpd_tls_security_level = may
+smtp_tls_security_level = none
+relayhost = [127.0.0.1]:%[8]s
+`, dir, places[0], places[1], mailAccount, cert, key, max(200, min(b.options.idle, maxPeerIdle)+100), sinkPort)
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "main.cf"), []byte(main), 0o644),
-		os.WriteFile(filepath.Join(dir, "master.cf"), []byte(masterTable(p.addr)), 0o644)); err != nil {
+		os.WriteFile(filepath.Join(dir, "master.cf"), []byte(masterTable(p.plain, p.addr)), 0o644)); err != nil {
 		return p, "", err
 	}
 	// It makes the folders of the queue.
@@ -104,9 +106,9 @@ virtual_gid_maps = static:%[10]d
 }
 
 // masterTable is master(5) with the services of the package, none of them in a
-// chroot, and one listener.
-func masterTable(addr string) string {
-	return addr + ` inet n - n - - smtpd
+// chroot, and the listeners.
+func masterTable(plain, implicit string) string {
+	return plain + " inet n - n - - smtpd\n" + implicit + ` inet n - n - - smtpd
   -o smtpd_tls_wrappermode=yes
 pickup     unix n - n 60    1 pickup
 cleanup    unix n - n -     0 cleanup
@@ -123,7 +125,7 @@ proxywrite unix - - n -     1 proxymap
 showq      unix n - n -     - showq
 error      unix - - n -     - error
 retry      unix - - n -     - error
-virtual    unix - n n -     - virtual
+smtp       unix - - n -     - smtp
 anvil      unix - - n -     1 anvil
 scache     unix - - n -     1 scache
 `
@@ -133,4 +135,5 @@ func (p *postfix) stop() {
 	if p.running != nil {
 		p.running.stop()
 	}
+	p.sink.end()
 }

@@ -185,6 +185,7 @@ func (b *bench) startPeers(ctx context.Context) error {
 func (b *bench) stop() {
 	if b.gateway != nil {
 		b.gateway.stop()
+		b.gateway.sink.end()
 	}
 	if b.openssh != nil {
 		b.openssh.stop()
