@@ -15,7 +15,9 @@ const leastHeap = 48 << 20
 // collector keeps the garbage collector from running before there is leastHeap of heap.
 // Above that twice what lives is allowed, as always.
 type collector struct {
-	live []metrics.Sample
+	// scanned is what the last collection found: the heap that lives, and the roots,
+	// which are stacks and globals.
+	scanned [3]metrics.Sample
 }
 
 // tuneCollector tunes from now on. It does nothing where the operator has chosen, by
@@ -24,23 +26,24 @@ func tuneCollector() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	(&collector{live: []metrics.Sample{{Name: "/gc/heap/live:bytes"}}}).tune()
+	(&collector{[3]metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"}}}).tune()
 }
 
 // tune is called after each collection: what was made here is garbage at the next.
 func (c *collector) tune() {
-	metrics.Read(c.live)
-	debug.SetGCPercent(percentFor(c.live[0].Value.Uint64()))
+	metrics.Read(c.scanned[:])
+	live, stacks, globals := c.scanned[0].Value.Uint64(), c.scanned[1].Value.Uint64(), c.scanned[2].Value.Uint64()
+	debug.SetGCPercent(percentFor(live, stacks+globals))
 	type cycle struct{ _ *byte }
 	runtime.AddCleanup(new(cycle), (*collector).tune, c)
 }
 
-// percentFor is how much a heap may grow of which so many bytes live, in percent.
-func percentFor(live uint64) int {
+// percentFor is how much a heap may grow of which so many bytes live, in percent of what
+// lives and of the roots (https://go.dev/doc/gc-guide, GOGC).
+func percentFor(live, roots uint64) int {
 	const usual = 100
-	live = max(live, 1<<20)
-	if 2*live >= leastHeap {
+	if 2*live+roots >= leastHeap {
 		return usual
 	}
-	return int((leastHeap - live) * 100 / live)
+	return int((leastHeap - live) * 100 / max(live+roots, 1<<20))
 }

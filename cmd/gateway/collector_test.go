@@ -9,11 +9,11 @@ import (
 func TestSmallHeapsGrowBeforeTheyAreCollected(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
-		live uint64
-		want int
-	}{{0, 4700}, {8 << 20, 500}, {24 << 20, 100}, {1 << 30, 100}} {
-		if got := percentFor(tc.live); got != tc.want {
-			t.Errorf("%d bytes live: %d %%, want %d", tc.live, got, tc.want)
+		live, roots uint64
+		want        int
+	}{{0, 0, 4800}, {8 << 20, 0, 500}, {8 << 20, 8 << 20, 250}, {24 << 20, 0, 100}, {16 << 20, 16 << 20, 100}, {1 << 30, 1 << 20, 100}} {
+		if got := percentFor(tc.live, tc.roots); got != tc.want {
+			t.Errorf("%d bytes live, %d of roots: %d %%, want %d", tc.live, tc.roots, got, tc.want)
 		}
 	}
 }
