@@ -41,9 +41,13 @@ func (c *collector) tune() {
 // percentFor is how much a heap may grow of which so many bytes live, in percent of what
 // lives and of the roots (https://go.dev/doc/gc-guide, GOGC).
 func percentFor(live, roots uint64) int {
-	const usual = 100
+	const (
+		usual = 100
+		// A heap is never collected before it has this much for each 100 percent.
+		minimum = 4 << 20
+	)
 	if 2*live+roots >= leastHeap {
 		return usual
 	}
-	return int((leastHeap - live) * 100 / max(live+roots, 1<<20))
+	return int(min((leastHeap-live)*100/(live+roots+1), leastHeap*100/minimum))
 }

@@ -11,7 +11,7 @@ func TestSmallHeapsGrowBeforeTheyAreCollected(t *testing.T) {
 	for _, tc := range []struct {
 		live, roots uint64
 		want        int
-	}{{0, 0, 4800}, {8 << 20, 0, 500}, {8 << 20, 8 << 20, 250}, {24 << 20, 0, 100}, {16 << 20, 16 << 20, 100}, {1 << 30, 1 << 20, 100}} {
+	}{{0, 0, 1200}, {2 << 20, 0, 1200}, {8 << 20, 0, 499}, {8 << 20, 8 << 20, 249}, {24 << 20, 0, 100}, {16 << 20, 16 << 20, 100}, {1 << 30, 1 << 20, 100}} {
 		if got := percentFor(tc.live, tc.roots); got != tc.want {
 			t.Errorf("%d bytes live, %d of roots: %d %%, want %d", tc.live, tc.roots, got, tc.want)
 		}
