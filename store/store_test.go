@@ -293,3 +293,28 @@ func TestSecret(t *testing.T) {
 		}
 	}
 }
+
+// What is kept under a name is there after the database was opened anew.
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "gateway.db")
+	for i, want := range []string{"", "first", "second"} {
+		db, err := Open(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := db.Kept(t.Context(), "name")
+		if err != nil || string(got) != want {
+			t.Errorf("kept %q, %v, want %q", got, err, want)
+		}
+		if got, err := db.Kept(t.Context(), "other"); err != nil || got != nil {
+			t.Errorf("kept %q, %v under a name that was not used", got, err)
+		}
+		if err := db.Keep(t.Context(), "name", []byte([]string{"first", "second", ""}[i])); err != nil {
+			t.Error(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

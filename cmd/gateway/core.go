@@ -37,6 +37,7 @@ type core struct {
 
 	lock     *stateLock
 	db       *store.DB
+	sealer   *store.Sealer
 	accounts *auth.Accounts
 	limits   *limits.Limits
 	record   *audit.Log       // opened by whoever writes to it
@@ -75,8 +76,9 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	if c.limits, err = limits.New(bounds); err != nil {
 		return nil, fmt.Errorf("limits: %w", err)
 	}
+	c.sealer = store.NewSealer(filepath.Join(cfg.State, "keys", "secrets.key"))
 	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{
-		Budget: limits.NewHashing(cfg.Hashing), Sealer: store.NewSealer(filepath.Join(cfg.State, "keys", "secrets.key")), Log: log,
+		Budget: limits.NewHashing(cfg.Hashing), Sealer: c.sealer, Log: log,
 	}); err != nil {
 		return nil, err
 	}

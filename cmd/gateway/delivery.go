@@ -24,6 +24,14 @@ func (c *core) openQueue(ctx context.Context) (*queue.Queue, error) {
 	if mail.Client, err = c.relayClient(); err != nil {
 		return nil, err
 	}
+	for _, r := range mail.Routes {
+		if r.Auth.Tokens == nil {
+			continue
+		}
+		if err := r.Auth.Tokens.Keep(ctx, tokenKeeper{c}); err != nil {
+			return nil, fmt.Errorf("route %q: %w", r.Name, err)
+		}
+	}
 	q, err := queue.Open(ctx, mail)
 	if err != nil {
 		return nil, fmt.Errorf("open the mail queue: %w", err)
@@ -50,4 +58,25 @@ func (c *core) relayClient() (*relay.Client, error) {
 	}
 	client.Resolver, client.Policies = resolver, policies
 	return client, nil
+}
+
+// tokenKeeper keeps refresh tokens in the database, sealed.
+type tokenKeeper struct{ core *core }
+
+func (k tokenKeeper) Load(ctx context.Context, name string) ([]byte, error) {
+	sealed, err := k.core.db.Kept(ctx, name)
+	if err != nil || sealed == nil {
+		return nil, err
+	}
+	return k.core.sealer.Open(sealed, name)
+}
+
+func (k tokenKeeper) Save(ctx context.Context, name string, token []byte) {
+	sealed, err := k.core.sealer.Seal(token, name)
+	if err == nil {
+		err = k.core.db.Keep(ctx, name, sealed)
+	}
+	if err != nil {
+		k.core.log.Error("a refresh token is lost at the next start, when its route needs another", "err", err)
+	}
 }

@@ -5,6 +5,8 @@ package oauth
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -39,9 +41,6 @@ type Config struct {
 	Scopes []string
 	// RefreshToken is the grant; empty means that of the client credentials.
 	RefreshToken session.Secret
-	// Keep stores a refresh token that takes the place of the last one, so that it
-	// is there after a restart. Nil: it is kept in memory only.
-	Keep func(refreshToken session.Secret)
 	// Transport carries the requests; nil means http.DefaultTransport. Redirects are
 	// not followed: the secret is for the server that was named.
 	Transport http.RoundTripper
@@ -57,6 +56,17 @@ type Source struct {
 	token   session.Secret
 	expires time.Time // zero: not known
 	refresh session.Secret
+	keeper  Keeper
+	name    string // of what keeper keeps for us
+}
+
+// Keeper holds refresh tokens over a restart, where nobody can read them.
+type Keeper interface {
+	// Load returns what was saved under that name last; nil if nothing.
+	Load(ctx context.Context, name string) ([]byte, error)
+	// Save stores it on stable storage. Whoever is asked to reports a fault: the token is
+	// good all the same.
+	Save(ctx context.Context, name string, token []byte)
 }
 
 // New makes a Source. Nothing is asked yet.
@@ -78,6 +88,23 @@ func New(cfg Config) (*Source, error) {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}, nil
+}
+
+// Keep has k hold the refresh tokens that take the place of the configured one, and goes
+// on with the last of them. Call it before the first use. Another token in the
+// configuration is another beginning: what took the place of the one before it is not
+// used any more.
+func (s *Source) Keep(ctx context.Context, k Keeper) error {
+	if s.refresh.Empty() {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(strings.Join([]string{s.cfg.TokenURL, s.cfg.ClientID, s.cfg.RefreshToken.Reveal()}, "\x00")))
+	s.keeper, s.name = k, "refresh token "+hex.EncodeToString(sum[:])
+	last, err := k.Load(ctx, s.name)
+	if err == nil && len(last) > 0 {
+		s.refresh = session.NewSecret(string(last))
+	}
+	return err
 }
 
 // Token returns a token that is good for now. Its errors hold no secret.
@@ -108,8 +135,9 @@ func (s *Source) next(ctx context.Context, refused session.Secret) (session.Secr
 	s.token, s.expires = session.NewSecret(t.AccessToken), t.Expiry
 	if t.RefreshToken != "" && t.RefreshToken != s.refresh.Reveal() {
 		s.refresh = session.NewSecret(t.RefreshToken)
-		if s.cfg.Keep != nil {
-			s.cfg.Keep(s.refresh)
+		if s.keeper != nil {
+			// Whoever waits for the access token may go; the other must not be lost.
+			s.keeper.Save(context.WithoutCancel(ctx), s.name, []byte(t.RefreshToken))
 		}
 	}
 	return s.token, nil

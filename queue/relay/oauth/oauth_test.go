@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -74,8 +75,14 @@ func TestClientCredentials(t *testing.T) {
 	}
 }
 
-// A token is fetched anew before its end, and a refresh token that takes the
-// place of the last one is used and kept.
+// kept is a Keeper in memory.
+type kept map[string]string
+
+func (k kept) Load(_ context.Context, name string) ([]byte, error) { return []byte(k[name]), nil }
+func (k kept) Save(_ context.Context, name string, token []byte)   { k[name] = string(token) }
+
+// A token is fetched anew before its end, and a refresh token that takes the place of
+// the last one is used, after a restart too, until another is configured.
 func TestTokensEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -83,25 +90,40 @@ func TestTokensEnd(t *testing.T) {
 			`200 {"access_token":"a","token_type":"Bearer","expires_in":3600,"refresh_token":"r2"}`,
 			`200 {"access_token":"b","token_type":"Bearer","expires_in":3600}`,
 		}}
-		var kept []string
-		src := source(t, s, Config{RefreshToken: session.NewSecret("r1"), Keep: func(r session.Secret) { kept = append(kept, r.Reveal()) }})
-		want := func(token string) {
+		keeper := kept{}
+		begin := func(refresh string) *Source {
+			src := source(t, s, Config{RefreshToken: session.NewSecret(refresh)})
+			if err := src.Keep(t.Context(), keeper); err != nil {
+				t.Fatal(err)
+			}
+			return src
+		}
+		want := func(src *Source, token string) {
 			t.Helper()
 			got, err := src.Token(t.Context())
 			if err != nil || got.Reveal() != token {
 				t.Errorf("got %q, %v, want %q", got.Reveal(), err, token)
 			}
 		}
-		want("a")
+		src := begin("r1")
+		want(src, "a")
 		time.Sleep(time.Hour - early - time.Second)
-		want("a")
+		want(src, "a")
 		time.Sleep(2 * time.Second)
-		want("b")
-		if len(kept) != 1 || kept[0] != "r2" {
-			t.Errorf("kept %q", kept)
+		want(src, "b")
+		want(begin("r1"), "b")
+		want(begin("new"), "b")
+		var sent []string
+		for _, r := range s.requests {
+			sent = append(sent, r.Get("refresh_token"))
 		}
-		if s.requests[0].Get("refresh_token") != "r1" || s.requests[1].Get("refresh_token") != "r2" || s.requests[0].Get("client_id") != "gw" {
-			t.Errorf("got %v", s.requests)
+		if got := strings.Join(sent, " "); got != "r1 r2 r2 new" || s.requests[0].Get("client_id") != "gw" {
+			t.Errorf("sent %s", got)
+		}
+		for name := range keeper {
+			if strings.Contains(name, "r1") {
+				t.Errorf("the name says the token: %s", name)
+			}
 		}
 	})
 }
