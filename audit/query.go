@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -36,10 +35,6 @@ func NewReader(dir string) *Reader { return &Reader{dir: dir} }
 // storage, and not before.
 func (l *Log) Reader() *Reader { return &Reader{dir: l.cfg.Dir, log: l} }
 
-// clockSlack is how far the clock may have been set back without a query by
-// time missing the events of then, when it passes over whole segments.
-const clockSlack = time.Hour
-
 // Query returns the events that f wants, oldest first. A line that cannot be
 // read is an error that names it, after which the next one follows; any other
 // error is the last. Reading a Log's own record, everything appended before
@@ -52,33 +47,35 @@ func (r *Reader) Query(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 		}
 		r.settle(ctx)
 		c := r.cursor()
-		defer c.close()
-		if err := c.stopHere(); err != nil {
+		if err := errors.Join(c.stopHere(), r.skip(c, f.Since)); err != nil {
+			c.close()
 			yield(Record{}, err)
 			return
 		}
-		if err := r.skip(c, f.Since); err != nil {
-			yield(Record{}, err)
-			return
-		}
-		quick, left := f.quick(), f.Limit
-		for {
-			rec, wanted, err := r.step(ctx, c, f, quick)
-			switch {
-			case errors.Is(err, io.EOF):
+		s := newWalk(ctx, c, f)
+		defer s.close()
+		for left := f.Limit; ; {
+			lines, err := s.next(ctx)
+			if err != nil {
+				yield(Record{}, err)
 				return
-			case err != nil:
-				if !yield(Record{}, err) || !errors.As(err, new(*LineError)) {
-					return
-				}
-			case !f.Until.IsZero() && c.number == 1 && lineTime(rec.Raw).After(f.Until.Add(clockSlack)):
-				return // and so are all segments after this one
-			case wanted:
-				if !yield(rec, nil) {
-					return
-				}
-				if left--; left == 0 {
-					return
+			}
+			if lines == nil {
+				return
+			}
+			for _, l := range lines {
+				switch {
+				case l.err != nil:
+					if !yield(Record{}, l.err) || !errors.As(l.err, new(*LineError)) {
+						return
+					}
+				case l.wanted:
+					if !yield(l.event, nil) {
+						return
+					}
+					if left--; left == 0 {
+						return
+					}
 				}
 			}
 		}

@@ -251,6 +251,9 @@ func (n *node) Use(ctx context.Context, p *policies.Policy) error {
 	for _, w := range p.Warnings() {
 		n.log.Warn("policy", "warning", w.String())
 	}
+	if err := policyArchive(n.cfg).Keep(p, time.Now()); err != nil {
+		n.log.Error("logins cannot be replayed by these rules later", "err", err)
+	}
 	e := session.Event{Event: session.EventPolicy, Verb: "load", Hash: p.Hash(), Outcome: session.OutcomeDone}
 	if err := n.recorder.Commit(ctx, e); err != nil {
 		return fmt.Errorf("record the policy: %w", err)
