@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/netip"
 	"time"
 
@@ -65,6 +63,9 @@ func (s *Service) policyInForce() (*policies.Policy, error) {
 type Policy struct {
 	Name   string `json:"name"` // of the file they come from, for messages
 	Source string `json:"source"`
+	// Confirm, if it is not zero, is how long they are in force unless they are confirmed;
+	// then those before come back. It needs a running gateway.
+	Confirm time.Duration `json:"confirm,omitempty"` // nanoseconds
 }
 
 // Applied is what came into force.
@@ -72,7 +73,8 @@ type Applied struct {
 	Before   string             `json:"before,omitempty"` // hash
 	Hash     string             `json:"hash"`
 	Warnings []policies.Warning `json:"warnings,omitempty"`
-	Running  bool               `json:"running"` // in force now, not only at the next start
+	Running  bool               `json:"running"`        // in force now, not only at the next start
+	Until    time.Time          `json:"until,omitzero"` // when they go back, unless they are confirmed
 }
 
 // policyApply checks rules, makes them the policy file, and puts them in force.
@@ -82,20 +84,26 @@ func (s *Service) policyApply(ctx context.Context, in Policy) (Applied, error) {
 	if err != nil {
 		return Applied{}, err
 	}
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	out := Applied{Hash: policy.Hash(), Warnings: policy.Warnings(), Running: s.Node != nil}
 	if old, err := s.policyInForce(); err == nil {
 		out.Before = old.Hash()
 	}
-	e := session.Event{Event: session.EventPolicy, Protocol: session.CLI, User: actor(ctx), Verb: verbApply, Hash: out.Hash, Before: out.Before, Outcome: session.OutcomeBegun}
-	if err := s.Recorder.Commit(ctx, e); err != nil {
-		return Applied{}, fmt.Errorf("nothing was changed, because it cannot be recorded: %w", err)
-	}
-	err = s.putInForce(ctx, []byte(in.Source))
-	e.Outcome = session.OutcomeDone
+	err = s.recordPolicy(ctx, verbApply, out, func() error {
+		// Whatever ends us in between, rules that are not confirmed do not stay.
+		if in.Confirm != 0 {
+			if err := s.begin(ctx, &out, in.Confirm); err != nil {
+				return err
+			}
+		}
+		err := s.putInForce(ctx, []byte(in.Source))
+		if err == nil && in.Confirm == 0 {
+			err = s.keepTrial(ctx, nil)
+		}
+		return err
+	})
 	if err != nil {
-		e.Outcome, e.Reason = session.OutcomeFailed, err.Error()
-	}
-	if err := errors.Join(err, s.Recorder.Commit(context.WithoutCancel(ctx), e)); err != nil {
 		return Applied{}, err
 	}
 	return out, nil

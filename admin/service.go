@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"gateway/auth"
 	"gateway/certs"
@@ -55,6 +57,7 @@ type Service struct {
 	OpenQueue func(ctx context.Context) (*queue.Queue, error)
 	Recorder  session.Recorder
 	Rules     Rules
+	Kept      Keeper
 	DKIM      *dkim.Keys
 	// NameKey and CohortKey are those of session.Config.
 	NameKey, CohortKey []byte
@@ -65,6 +68,8 @@ type Service struct {
 	HostKeys     *certs.HostKeys
 	// OpenKeys opens the keys when no gateway runs, for as long as the command does.
 	OpenKeys func(ctx context.Context) (*certs.Source, *certs.HostKeys, error)
+
+	changing sync.Mutex // one change of the rules at a time
 }
 
 // Node is the running gateway as the service sees it.
@@ -72,6 +77,8 @@ type Node interface {
 	Status() Status
 	// Use puts p in force; its record is written first.
 	Use(ctx context.Context, p *policies.Policy) error
+	// RevertAt calls Service.EndTrial at that time, and at no time that it was told before.
+	RevertAt(at time.Time)
 }
 
 // Rules are the policy of this installation: the file, and how it is read.
@@ -142,6 +149,7 @@ func methods() map[string]call {
 
 		"policy.explain": method((*Service).policyExplain),
 		"policy.apply":   method((*Service).policyApply),
+		"policy.confirm": method((*Service).policyConfirm),
 
 		"sessions.list": method((*Service).sessionsList),
 		"sessions.kill": method((*Service).sessionsKill),
@@ -191,6 +199,8 @@ const (
 	verbBan     session.Verb = "ban"
 	verbUnban   session.Verb = "unban"
 	verbApply   session.Verb = "apply"
+	verbConfirm session.Verb = "confirm"
+	verbRevert  session.Verb = "revert"
 	verbHold    session.Verb = "hold"
 	verbRelease session.Verb = "release"
 	verbRetry   session.Verb = "retry"

@@ -298,7 +298,7 @@ func TestSecret(t *testing.T) {
 func TestKeep(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "gateway.db")
-	for i, want := range []string{"", "first", "second"} {
+	for i, want := range []string{"", "first", "second", ""} {
 		db, err := Open(t.Context(), path)
 		if err != nil {
 			t.Fatal(err)
@@ -310,7 +310,7 @@ func TestKeep(t *testing.T) {
 		if got, err := db.Kept(t.Context(), "other"); err != nil || got != nil {
 			t.Errorf("kept %q, %v under a name that was not used", got, err)
 		}
-		if err := db.Keep(t.Context(), "name", []byte([]string{"first", "second", ""}[i])); err != nil {
+		if err := db.Keep(t.Context(), "name", []byte([]string{"first", "second", "", "last"}[i])); err != nil {
 			t.Error(err)
 		}
 		if err := db.Close(); err != nil {

@@ -40,6 +40,9 @@ type node struct {
 
 	policy *policies.Policy // that the node starts with
 	using  sync.Mutex       // one change of the policy at a time
+	revert reverting
+
+	commands *admin.Service // answers them while the node runs
 
 	background sync.WaitGroup
 	stop       context.CancelFunc // ends what runs in the background
@@ -120,16 +123,19 @@ func (n *node) serve(ctx, cut context.Context) error {
 	if err := n.Use(ctx, n.policy); err != nil {
 		return err
 	}
+	n.commands = n.service(n)
+	if err := n.commands.ResumeTrial(ctx); err != nil {
+		return err
+	}
 	n.hostKeys.OnChange(n.useHostKeys)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n.stop = stop
-	service := n.service(n)
 	for name, task := range map[string]func(context.Context) error{
 		"certificates": func(ctx context.Context) error { n.certs.Run(ctx); return nil },
 		"host keys":    func(ctx context.Context) error { n.hostKeys.Run(ctx.Done()); return nil }, "queue": n.queue.Run, "storage": n.sweep,
 		"refused passwords": n.accounts.VerifySuspects,
 		"reminders":         n.remind,
-		"control":           func(ctx context.Context) error { return service.Serve(ctx, n.control) },
+		"control":           func(ctx context.Context) error { return n.commands.Serve(ctx, n.control) },
 	} {
 		n.background.Go(func() {
 			if err := task(background); err != nil && background.Err() == nil {
@@ -206,6 +212,7 @@ func (n *node) drain(cut context.Context) {
 
 // close closes what is open, the record last.
 func (n *node) close() error {
+	n.revert.close()
 	if n.stop != nil {
 		n.stop()
 		n.background.Wait()

@@ -19,7 +19,7 @@ import (
 
 func (c *cli) policyCommand() *cobra.Command {
 	return group("policy", "The rules", "  gateway policy check\n  gateway policy explain --user alice --protocol ftp --channel plain --from 192.0.2.7",
-		c.policyCheck(), c.policyExplain(), c.policyReplay(), c.policyApply(), c.policyFmt())
+		c.policyCheck(), c.policyExplain(), c.policyReplay(), c.policyApply(), c.policyConfirm(), c.policyFmt())
 }
 
 func (c *cli) policyCheck() *cobra.Command {
@@ -148,15 +148,25 @@ func parseAt(s string) (time.Time, error) {
 }
 
 func (c *cli) policyApply() *cobra.Command {
-	return &cobra.Command{
+	var confirm time.Duration
+	cmd := &cobra.Command{
 		Use: "apply FILE", Short: "Check the rules in FILE, make them the policy, and put them in force",
-		Example: "  gateway policy apply new-policy.hcl", Args: usageArgs(cobra.ExactArgs(1)),
+		Long: `Check the rules in FILE, make them the policy, and put them in force. Sessions that they
+would not let in end. What is not right leaves the rules of before in force.
+
+With --confirm they go back by themselves after that time, also over a restart, unless
+'gateway policy confirm' comes before: for rules that may turn out to be wrong while
+nobody looks. Changing the policy otherwise meanwhile confirms nothing and takes nothing back.`,
+		Example: "  gateway policy apply new-policy.hcl\n  gateway policy apply new-policy.hcl --confirm 10m", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("confirm") && confirm <= 0 {
+				return usage("--confirm %v is no time to wait, such as 10m", confirm)
+			}
 			source, err := os.ReadFile(args[0])
 			if err != nil {
 				return fmt.Errorf("read the new policy: %w", err)
 			}
-			applied, err := ask[admin.Applied](cmd.Context(), c, "policy.apply", admin.Policy{Name: filepath.Base(args[0]), Source: string(source)})
+			applied, err := ask[admin.Applied](cmd.Context(), c, "policy.apply", admin.Policy{Name: filepath.Base(args[0]), Source: string(source), Confirm: confirm})
 			if err != nil {
 				return err
 			}
@@ -166,8 +176,27 @@ func (c *cli) policyApply() *cobra.Command {
 					when = "in force at the next start: the gateway is not running"
 				}
 				fmt.Fprintf(w, "%s, %s\n", applied.Hash, when)
+				if !applied.Until.IsZero() {
+					fmt.Fprintf(w, "At %s those of before come back, unless you say: gateway policy confirm\n", applied.Until.Format("2006-01-02 15:04:05 MST"))
+				}
 				showWarnings(w, applied.Warnings)
 			})
+		},
+	}
+	cmd.Flags().DurationVar(&confirm, "confirm", 0, "go back after that time, such as 10m, unless it is confirmed")
+	return cmd
+}
+
+func (c *cli) policyConfirm() *cobra.Command {
+	return &cobra.Command{
+		Use: "confirm", Short: "Keep the rules that are in force on trial, by 'apply --confirm'",
+		Example: "  gateway policy confirm", Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			applied, err := ask[admin.Applied](cmd.Context(), c, "policy.confirm", admin.Nothing{})
+			if err != nil {
+				return err
+			}
+			return c.print(applied, func(w io.Writer) { fmt.Fprintf(w, "%s stays in force\n", applied.Hash) })
 		},
 	}
 }
