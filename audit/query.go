@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -182,3 +183,39 @@ func lineTime(line []byte) time.Time {
 	}
 	return time.Time{}
 }
+
+// At returns the event with that seq. The error is ErrNoEvent if the record has none.
+func (r *Reader) At(ctx context.Context, seq int64) (Record, error) {
+	r.settle(ctx)
+	firsts, err := listSegments(r.dir)
+	if err != nil {
+		return Record{}, fmt.Errorf("read audit record: %w", err)
+	}
+	at := -1
+	for i, first := range firsts {
+		if first <= seq {
+			at = i
+		}
+	}
+	if at < 0 {
+		return Record{}, fmt.Errorf("%w %d", ErrNoEvent, seq)
+	}
+	c := r.cursor()
+	defer c.close()
+	if err := errors.Join(c.stopHere(), c.seek(firsts[at], 0)); err != nil {
+		return Record{}, fmt.Errorf("read audit record: %w", err)
+	}
+	that := func(line []byte) bool { return lineSeq(line) == seq }
+	for {
+		rec, found, err := r.step(ctx, c, Filter{}, that)
+		switch {
+		case errors.Is(err, io.EOF):
+			return Record{}, fmt.Errorf("%w %d", ErrNoEvent, seq)
+		case err == nil && found, err != nil && !errors.As(err, new(*LineError)):
+			return rec, err
+		}
+	}
+}
+
+// ErrNoEvent is an event that the record does not have.
+var ErrNoEvent = errors.New("the record has no event with seq")

@@ -417,3 +417,31 @@ func TestQueryOfAGrowingRecordEnds(t *testing.T) {
 		}
 	}
 }
+
+// One event is found by its number, in whichever segment.
+func TestAt(t *testing.T) {
+	t.Parallel()
+	cfg := config(t.TempDir())
+	cfg.SegmentSize = 4096
+	l := open(t, cfg)
+	for range 100 {
+		if err := l.Append(benchLogin()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*Reader{l.Reader(), NewReader(cfg.Dir)} {
+		for seq := int64(1); seq <= 101; seq++ { // the first is of the record itself
+			if rec, err := r.At(t.Context(), seq); err != nil || rec.Event.Seq != seq {
+				t.Fatalf("seq %d: got %d, %v", seq, rec.Event.Seq, err)
+			}
+		}
+		for _, seq := range []int64{-1, 0, 1000} {
+			if _, err := r.At(t.Context(), seq); !errors.Is(err, ErrNoEvent) {
+				t.Errorf("seq %d: got %v", seq, err)
+			}
+		}
+	}
+}

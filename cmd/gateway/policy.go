@@ -56,13 +56,23 @@ func showWarnings(w io.Writer, warnings []policies.Warning) {
 func (c *cli) policyExplain() *cobra.Command {
 	var user, protocol, channel, listener, from, method, proven, client, at string
 	var groups []string
+	var seq int64
 	cmd := &cobra.Command{
 		Use: "explain", Short: "Say what the rules decide, by which statement, and what would be allowed",
 		Example: `  gateway policy explain --user alice --protocol ftp --channel plain --from 192.0.2.7
   gateway policy explain --user scanner --protocol ftp --channel plain --from 10.20.0.9 --at 2027-07-01
-  gateway policy explain --protocol relay --channel plain --from 10.20.3.17`,
+  gateway policy explain --protocol relay --channel plain --from 10.20.3.17
+  gateway policy explain --seq 4711`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("seq") {
+				for _, flag := range []string{"user", "group", "protocol", "channel", "listener", "from", "method", "proven", "client", "at"} {
+					if cmd.Flags().Changed(flag) {
+						return usage("--seq is a login of the record, of which all is known: leave out --%s", flag)
+					}
+				}
+				return c.explainRecorded(cmd, seq)
+			}
 			q := admin.Question{User: user, Protocol: session.Protocol(protocol), Listener: listener, Method: session.Method(method)}
 			if user == "" && protocol == string(session.Relay) && (method == "" || method == string(session.MethodDevice)) {
 				q.Method = session.MethodDevice // nobody logs in there but devices
@@ -105,6 +115,7 @@ func (c *cli) policyExplain() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
+	f.Int64Var(&seq, "seq", 0, "the login with that `NUMBER` in the record, by the rules that were in force then")
 	f.StringVar(&user, "user", "", "who logs in; leave it out for a device that does not (relay)")
 	f.StringArrayVar(&groups, "group", nil, "as if the user were in this `GROUP` (may be repeated); default: the account's own")
 	f.StringVar(&protocol, "protocol", "", "ftp, sftp, submission or relay")
