@@ -88,6 +88,10 @@ type Rules interface {
 	Parse(src []byte, name string) (*policies.Policy, error)
 	// Install puts src in the place of the file, durably and at once.
 	Install(src []byte) error
+	// LoadShadow reads the rules that are only recorded, nil if there are none;
+	// InstallShadow replaces them, or with nil removes them.
+	LoadShadow() (*policies.Policy, error)
+	InstallShadow(src []byte) error
 }
 
 // Status describes a running gateway.
@@ -151,6 +155,9 @@ func methods() map[string]call {
 		"policy.apply":   method((*Service).policyApply),
 		"policy.confirm": method((*Service).policyConfirm),
 
+		"policy.shadow":     method((*Service).policyShadow),
+		"policy.shadow.set": method((*Service).policyShadowSet),
+
 		"sessions.list": method((*Service).sessionsList),
 		"sessions.kill": method((*Service).sessionsKill),
 		"bans.list":     method((*Service).bansList),
@@ -201,6 +208,7 @@ const (
 	verbApply   session.Verb = "apply"
 	verbConfirm session.Verb = "confirm"
 	verbRevert  session.Verb = "revert"
+	verbShadow  session.Verb = "shadow"
 	verbHold    session.Verb = "hold"
 	verbRelease session.Verb = "release"
 	verbRetry   session.Verb = "retry"

@@ -54,6 +54,9 @@ func (n *trialNode) Install(src []byte) error {
 	return n.fails
 }
 
+func (n *trialNode) LoadShadow() (*policies.Policy, error) { return nil, nil }
+func (n *trialNode) InstallShadow([]byte) error            { return nil }
+
 func (n *trialNode) Status() Status { return Status{} }
 
 func (n *trialNode) Use(_ context.Context, p *policies.Policy) error {

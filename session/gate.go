@@ -116,6 +116,7 @@ const (
 type Gate struct {
 	cfg    Config
 	policy atomic.Pointer[Policy]
+	shadow atomic.Pointer[Policy]
 	live   live
 	banned bannedTally
 }

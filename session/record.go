@@ -42,7 +42,7 @@ func (a *Attempt) loginEvent(d decision, outcome, crossed string) Event {
 	facts.User = a.gate.recordedName(facts.User, facts.Known)
 	e.User, e.Groups, e.Method = facts.User, d.account.groups(), d.offered
 	e.Outcome, e.Rule, e.Reason = outcome, d.verdict.Rule, d.verdict.Reason
-	e.Stage, e.Credential, e.WouldRefuse = facts.Phase, crossed, d.verdict.WouldRefuse
+	e.Stage, e.Credential, e.WouldRefuse = facts.Phase, crossed, a.gate.wouldRefuse(d)
 	e.Facts, e.Policy, e.Exposed = &facts, a.policy.Hash(), d.exposed
 	return e
 }

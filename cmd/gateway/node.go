@@ -124,6 +124,9 @@ func (n *node) serve(ctx, cut context.Context) error {
 		return err
 	}
 	n.commands = n.service(n)
+	if err := n.commands.UseShadow(); err != nil {
+		n.log.Error("rules that are only recorded are not asked", "err", err)
+	}
 	if err := n.commands.ResumeTrial(ctx); err != nil {
 		return err
 	}
