@@ -2,6 +2,10 @@ package policies
 
 import "gateway/session"
 
+// Instead is what a client can do in place of a login in clear, in a sentence for whoever
+// uses that software.
+func (p *Policy) Instead(c session.Client) string { return instead(c, p.hostname) }
+
 // instead is what a client can do in place of a login in clear, in a sentence for
 // whoever uses that software.
 func instead(c session.Client, hostname string) string {

@@ -39,6 +39,7 @@ type Options struct {
 // its methods may be called from any goroutine. The nil Policy refuses everything.
 type Policy struct {
 	filename string
+	hostname string // Options.Hostname, or words for it
 	source   []byte
 	hash     string
 
@@ -103,7 +104,7 @@ func Parse(src []byte, filename string, opts Options) (*Policy, error) {
 func (d *decoder) policy(src []byte) *Policy {
 	base := filepath.Base(d.filename)
 	p := &Policy{
-		filename: base, source: slices.Clone(src), hash: hash(src, d.opts.Hostname),
+		filename: base, hostname: d.opts.Hostname, source: slices.Clone(src), hash: hash(src, d.opts.Hostname),
 		allows: d.allows, requires: d.requires, exempts: d.exempts,
 		listeners:   d.opts.Listeners,
 		defaultRule: "default deny (" + base + ")",

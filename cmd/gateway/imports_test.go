@@ -37,6 +37,7 @@ var importTable = map[string][]string{
 	"ftp/...":      {"session", "transfer", "storage", "internal/...", "ftp/..."},
 	"sftp/...":     {"session", "transfer", "storage", "internal/...", "sftp/..."},
 	"smtp/...":     {"session", "queue", "internal/...", "smtp/..."},
+	"migration":    {"session"},
 	// Stand-ins for tests only.
 	"session/sessiontest":  {"session"},
 	"internal/gatewaytest": {"..."},

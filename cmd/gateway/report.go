@@ -14,8 +14,8 @@ import (
 )
 
 func (c *cli) reportCommand() *cobra.Command {
-	return group("report", "What the record says about how the gateway is used", "  gateway report plaintext --since 30d\n  gateway report exposed\n  gateway report exemptions",
-		c.reportPlaintext(), c.reportExposed(), c.reportExemptions(), c.reportDevices())
+	return group("report", "What the record says about how the gateway is used", "  gateway report plaintext --since 30d\n  gateway report migration --html migration.html\n  gateway report exemptions",
+		c.reportPlaintext(), c.reportMigration(), c.reportExposed(), c.reportExemptions(), c.reportDevices())
 }
 
 func (c *cli) reportPlaintext() *cobra.Command {
