@@ -55,6 +55,28 @@ type notification struct {
 	entry    *entry // once it is added to a batch
 }
 
+// Signature is the signatures of one message while it is written to it. It is used by
+// one goroutine, which calls Close at the end.
+type Signature interface {
+	io.WriteCloser
+	// Header ends the message and returns whole fields, to be put in front of it.
+	Header() (string, error)
+}
+
+// sign begins the signatures of a notification of ours.
+func (q *Queue) sign(r *report) (Signature, error) {
+	if q.cfg.Sign == nil {
+		return unsigned{io.Discard}, nil
+	}
+	return q.cfg.Sign(r.hostname, r.fields())
+}
+
+// unsigned is a Signature that is none.
+type unsigned struct{ io.Writer }
+
+func (unsigned) Header() (string, error) { return "", nil }
+func (unsigned) Close() error            { return nil }
+
 // notify makes the delivery status notification (RFC 3464) that tells the sender of
 // m about recipients. It goes out from the null reverse-path, so that nothing ever
 // answers it, and by the route of m. The caller discards the draft in the end.
@@ -78,15 +100,30 @@ func (q *Queue) notify(m *message, about string, told []notice, now time.Time) (
 		defer body.Close()
 		r.whole = body
 	}
-	if err := r.write(d); err != nil {
+	signatures, err := q.writeSigned(d, &r)
+	if err != nil {
 		d.Discard()
 		return nil, fmt.Errorf("write the notification about %s: %w", m.id(), err)
 	}
 	n.envelope = Envelope{
-		To: []EnvelopeRecipient{{Address: m.From, Notify: notifyNever}}, User: m.User, Conn: m.Conn, Session: m.Session,
+		Header: signatures,
+		To:     []EnvelopeRecipient{{Address: m.From, Notify: notifyNever}}, User: m.User, Conn: m.Conn, Session: m.Session,
 		MessageID: r.messageID(), Route: m.Route, SMTPUTF8: r.utf8(), RequireTLS: m.RequireTLS,
 	}
 	return n, nil
+}
+
+// writeSigned writes a notification and returns its signatures.
+func (q *Queue) writeSigned(w io.Writer, r *report) (string, error) {
+	signature, err := q.sign(r)
+	if err != nil {
+		return "", err
+	}
+	defer signature.Close()
+	if err := r.write(io.MultiWriter(w, signature)); err != nil {
+		return "", err
+	}
+	return signature.Header()
 }
 
 // words are what differs between the kinds of notification.
@@ -164,6 +201,15 @@ func (r *report) part(contentType string) {
 		r.line("Content-Transfer-Encoding: 8bit")
 	}
 	r.line("")
+}
+
+// fields are the names of those that head writes.
+func (r *report) fields() []string {
+	names := []string{"From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"}
+	if r.message.MessageID != "" {
+		names = append(names, "References")
+	}
+	return names
 }
 
 func (r *report) head() {

@@ -12,9 +12,12 @@ import (
 	"testing"
 	"time"
 
+	msgauth "github.com/emersion/go-msgauth/dkim"
+
 	"gateway/queue/relay"
 	"gateway/queue/spool"
 	"gateway/session"
+	"gateway/smtp/dkim"
 )
 
 // notifications are the messages among some that come from the null reverse-path.
@@ -258,4 +261,50 @@ func FuzzReport(f *testing.F) {
 			reportParts(t, out.String())
 		}
 	})
+}
+
+// A notification is signed like other mail, where there is a key for our name or a
+// domain above it; whoever gets it can verify all of it.
+func TestNotificationsAreSigned(t *testing.T) {
+	t.Parallel()
+	for domain, signatures := range map[string]int{"example.net": 2, "example.org": 0} {
+		keys, err := dkim.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		added, err := keys.Add(domain, "", dkim.Algorithms())
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPeer(t, refuse("RCPT TO:<b@", "550 5.1.1 nobody"))
+		f := newQueue(t, p.route(), func(c *Config) {
+			c.Hostname = "mx.example.net"
+			c.Sign = func(domain string, fields []string) (Signature, error) { return keys.Sign(domain, fields) }
+		})
+		e := sends("b@example.net")
+		e.Ret = "FULL"
+		put(t, f.Queue, mail, e)
+		f.run(t)
+		f.waitList(t, 0)
+		got := notifications(p.messages())
+		if len(got) != 1 {
+			t.Fatalf("got %d notifications", len(got))
+		}
+		found, err := msgauth.VerifyWithOptions(strings.NewReader(got[0]), &msgauth.VerifyOptions{LookupTXT: func(name string) ([]string, error) {
+			for _, k := range added {
+				if k.Name == name {
+					return []string{k.Record}, nil
+				}
+			}
+			return nil, errors.New("no such name: " + name)
+		}})
+		if err != nil || len(found) != signatures {
+			t.Errorf("%s: %d signatures, %v, want %d in\n%s", domain, len(found), err, signatures, got[0])
+		}
+		for _, v := range found {
+			if v.Err != nil {
+				t.Errorf("%s: %v", domain, v.Err)
+			}
+		}
+	}
 }

@@ -55,6 +55,9 @@ type Config struct {
 	// context. Zero means 10s.
 	Grace time.Duration
 
+	// Sign begins the signatures of a notification whose author is in domain and whose
+	// header has fields of these names. Nil signs nothing.
+	Sign func(domain string, fields []string) (Signature, error)
 	// Client hands mail to other hosts; its Hostname is set here. Nil means one without
 	// mail exchangers, with the roots of the system and the times of RFC 5321.
 	Client *relay.Client

@@ -24,6 +24,7 @@ func (c *core) openQueue(ctx context.Context) (*queue.Queue, error) {
 	if mail.Client, err = c.relayClient(); err != nil {
 		return nil, err
 	}
+	mail.Sign = func(domain string, fields []string) (queue.Signature, error) { return c.dkim.Sign(domain, fields) }
 	for _, r := range mail.Routes {
 		if r.Auth.Tokens == nil {
 			continue
