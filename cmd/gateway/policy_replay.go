@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
-	"gateway/audit"
 	"gateway/config"
 	"gateway/policies"
 )
@@ -40,56 +39,38 @@ exposed passwords, those of the record hold. Nothing is changed.`,
   gateway policy replay new-policy.hcl --json`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			now := time.Now().UTC()
-			q := admin.ReplayQuery{Until: now}
+			q := admin.ReplayQuery{}
 			var err error
-			if q.Since, err = audit.ParseSince(since, now); err != nil {
-				return usage("%v", err)
-			}
 			if q.At, err = parseAt(at); err != nil {
 				return err
 			}
-			if err := (audit.Filter{Since: q.Since, Until: q.Until}).Validate(); err != nil {
-				return usage("%v", err)
-			}
-			cfg, err := c.loadConfig()
-			if err != nil {
-				return err
-			}
-			opts := rules{cfg}.options()
-			policy, err := policies.Load(args[0], opts)
-			if err != nil {
-				return err
-			}
-			archive := policyArchive(cfg)
-			q.InForce = func(hash string) (*policies.Policy, error) { return archive.Load(hash, opts) }
-			q.Progress = every(2*time.Second, func(n int64) { fmt.Fprintf(cmd.ErrOrStderr(), "%d logins are decided again\n", n) })
-			reader, _, err := c.reading(cmd.Context(), what(cmd), "")
-			if err != nil {
-				return err
-			}
-			ctx, stop := untilInterrupted(cmd.Context())
-			defer stop()
-			r, err := admin.ReplayPolicy(ctx, reader, policy, q)
-			if err != nil {
-				return err
-			}
-			err = c.print(r, func(w io.Writer) { showReplay(w, r) })
-			switch {
-			case err != nil:
-				return err
-			case r.Differing > 0:
-				return fmt.Errorf("%d logins were not decided as recorded, such as seq %s: the record or the policy was changed, or the gateway decides otherwise now; see 'gateway audit verify'", r.Differing, joinNumbers(r.Examples))
-			case r.Unread > 0:
-				return fmt.Errorf("%d lines of the record could not be read; see 'gateway audit verify'", r.Unread)
-			default:
-				return nil
-			}
+			return c.overRecord(cmd, since, func(r reporting) (int, error) { return c.replay(cmd, r, args[0], q) })
 		},
 	}
-	cmd.Flags().StringVar(&since, "since", "90d", "logins from this `TIME` on: 2026-11-23, 2026-11-23T07:14:02Z, or 90m, 2h, 30d ago")
+	sinceFlag(cmd, &since, "90d")
 	cmd.Flags().StringVar(&at, "at", "", "as if all of them happened at that `TIME`: 2027-07-01 or 2027-07-01T08:00:00Z (default: when they did)")
 	return cmd
+}
+
+// replay decides the logins again by the rules in a file.
+func (c *cli) replay(cmd *cobra.Command, r reporting, file string, q admin.ReplayQuery) (unread int, err error) {
+	opts := rules{r.cfg}.options()
+	policy, err := policies.Load(file, opts)
+	if err != nil {
+		return 0, err
+	}
+	archive := policyArchive(r.cfg)
+	q.Since, q.Until = r.since, r.until
+	q.InForce = func(hash string) (*policies.Policy, error) { return archive.Load(hash, opts) }
+	q.Progress = every(2*time.Second, func(n int64) { fmt.Fprintf(cmd.ErrOrStderr(), "%d logins are decided again\n", n) })
+	out, err := admin.ReplayPolicy(r.ctx, r.reader, policy, q)
+	if err == nil {
+		err = c.print(out, func(w io.Writer) { showReplay(w, out) })
+	}
+	if err == nil && out.Differing > 0 {
+		err = fmt.Errorf("%d logins were not decided as recorded, such as seq %s: the record or the policy was changed, or the gateway decides otherwise now; see 'gateway audit verify'", out.Differing, joinNumbers(out.Examples))
+	}
+	return out.Unread, err
 }
 
 // every lets f be called at most once in that time, and not before the first has passed.

@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
-	"gateway/audit"
 )
 
 func (c *cli) reportCommand() *cobra.Command {
@@ -43,33 +41,16 @@ save with --all.`,
   gateway report plaintext --since 2026-11-01 --json`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			now := time.Now().UTC()
-			q := admin.PlaintextQuery{Until: now, All: all}
-			var err error
-			if q.Since, err = audit.ParseSince(since, now); err != nil {
-				return usage("%v", err)
-			}
-			if err := (audit.Filter{Since: q.Since, Until: q.Until}).Validate(); err != nil {
-				return usage("%v", err)
-			}
-			reader, _, err := c.reading(cmd.Context(), what(cmd), "")
-			if err != nil {
-				return err
-			}
-			ctx, stop := untilInterrupted(cmd.Context())
-			defer stop()
-			report, err := admin.Plaintext(ctx, reader, q)
-			if err != nil {
-				return err
-			}
-			err = c.print(report, func(w io.Writer) { showPlaintext(w, report) })
-			if err == nil && report.Unread > 0 {
-				return fmt.Errorf("%d lines of the record could not be read; see 'gateway audit verify'", report.Unread)
-			}
-			return err
+			return c.overRecord(cmd, since, func(r reporting) (int, error) {
+				report, err := admin.Plaintext(r.ctx, r.reader, admin.PlaintextQuery{Since: r.since, Until: r.until, All: all})
+				if err != nil {
+					return 0, err
+				}
+				return report.Unread, c.print(report, func(w io.Writer) { showPlaintext(w, report) })
+			})
 		},
 	}
-	cmd.Flags().StringVar(&since, "since", "30d", "from this `TIME` on: 2026-11-23, 2026-11-23T07:14:02Z, or 90m, 2h, 30d ago")
+	sinceFlag(cmd, &since, "30d")
 	cmd.Flags().BoolVar(&all, "all", false, "also list who protects everything")
 	return cmd
 }

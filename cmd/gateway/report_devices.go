@@ -4,12 +4,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
-	"gateway/audit"
 )
 
 func (c *cli) reportDevices() *cobra.Command {
@@ -27,40 +25,20 @@ func (c *cli) reportDevices() *cobra.Command {
   gateway report devices --since 90d --json`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			now := time.Now().UTC()
-			from, err := audit.ParseSince(since, now)
-			if err != nil {
-				return usage("%v", err)
-			}
-			if err := (audit.Filter{Since: from, Until: now}).Validate(); err != nil {
-				return usage("%v", err)
-			}
-			cfg, err := c.loadConfig()
-			if err != nil {
-				return err
-			}
-			policy, err := rules{cfg}.Load()
-			if err != nil {
-				return err
-			}
-			reader, _, err := c.reading(cmd.Context(), what(cmd), "")
-			if err != nil {
-				return err
-			}
-			ctx, stop := untilInterrupted(cmd.Context())
-			defer stop()
-			report, err := admin.Devices(ctx, reader, policy.Devices(now), from, now)
-			if err != nil {
-				return err
-			}
-			err = c.print(report, func(w io.Writer) { showDevices(w, report) })
-			if err == nil && report.Unread > 0 {
-				return fmt.Errorf("%d lines of the record could not be read; see 'gateway audit verify'", report.Unread)
-			}
-			return err
+			return c.overRecord(cmd, since, func(r reporting) (int, error) {
+				policy, err := r.policy()
+				if err != nil {
+					return 0, err
+				}
+				report, err := admin.Devices(r.ctx, r.reader, policy.Devices(r.until), r.since, r.until)
+				if err != nil {
+					return 0, err
+				}
+				return report.Unread, c.print(report, func(w io.Writer) { showDevices(w, report) })
+			})
 		},
 	}
-	cmd.Flags().StringVar(&since, "since", "30d", "from this `TIME` on: 2026-11-23, 2026-11-23T07:14:02Z, or 90m, 2h, 30d ago")
+	sinceFlag(cmd, &since, "30d")
 	return cmd
 }
 

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
-	"gateway/audit"
 	"gateway/auth"
 )
 
@@ -29,40 +28,20 @@ address.`,
   gateway report exemptions --since 90d --json`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			now := time.Now().UTC()
-			from, err := audit.ParseSince(since, now)
-			if err != nil {
-				return usage("%v", err)
-			}
-			if err := (audit.Filter{Since: from, Until: now}).Validate(); err != nil {
-				return usage("%v", err)
-			}
-			cfg, err := c.loadConfig()
-			if err != nil {
-				return err
-			}
-			policy, err := rules{cfg}.Load()
-			if err != nil {
-				return err
-			}
-			reader, _, err := c.reading(cmd.Context(), what(cmd), "")
-			if err != nil {
-				return err
-			}
-			ctx, stop := untilInterrupted(cmd.Context())
-			defer stop()
-			report, err := admin.Exemptions(ctx, reader, policy, from, now)
-			if err != nil {
-				return err
-			}
-			err = c.print(report, func(w io.Writer) { showExemptions(w, report) })
-			if err == nil && report.Unread > 0 {
-				return fmt.Errorf("%d lines of the record could not be read; see 'gateway audit verify'", report.Unread)
-			}
-			return err
+			return c.overRecord(cmd, since, func(r reporting) (int, error) {
+				policy, err := r.policy()
+				if err != nil {
+					return 0, err
+				}
+				report, err := admin.Exemptions(r.ctx, r.reader, policy, r.since, r.until)
+				if err != nil {
+					return 0, err
+				}
+				return report.Unread, c.print(report, func(w io.Writer) { showExemptions(w, report) })
+			})
 		},
 	}
-	cmd.Flags().StringVar(&since, "since", "30d", "from this `TIME` on: 2026-11-23, 2026-11-23T07:14:02Z, or 90m, 2h, 30d ago")
+	sinceFlag(cmd, &since, "30d")
 	return cmd
 }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,60 +38,46 @@ func (c *cli) reportMigration() *cobra.Command {
   gateway report migration --since 90d --html migration.html`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			now := time.Now().UTC()
-			from, err := audit.ParseSince(since, now)
-			if err != nil {
-				return usage("%v", err)
-			}
-			if err := (audit.Filter{Since: from, Until: now}).Validate(); err != nil {
-				return usage("%v", err)
-			}
 			if asCSV && (page != "" || c.asJSON) || page != "" && c.asJSON {
 				return usage("one of --json, --csv and --html")
 			}
-			report, hostname, err := c.standing(cmd, from, now, group)
-			if err != nil {
-				return err
-			}
-			switch {
-			case page != "":
-				err = writePage(page, report, hostname)
-				if err == nil {
-					fmt.Fprintf(c.stdout, "%s: %d accounts\n", page, len(report.Rows))
+			return c.overRecord(cmd, since, func(r reporting) (int, error) {
+				report, err := c.standing(r, group)
+				if err != nil {
+					return 0, err
 				}
-			case asCSV:
-				header, rows := standingRows(report, false)
-				err = csv.NewWriter(c.stdout).WriteAll(append([][]string{header}, rows...))
-			default:
-				err = c.print(report, func(w io.Writer) { showStanding(w, report) })
-			}
-			if err == nil && report.Unread > 0 {
-				return fmt.Errorf("%d lines of the record could not be read; see 'gateway audit verify'", report.Unread)
-			}
-			return err
+				switch {
+				case page != "":
+					if err = writePage(page, report, r.cfg.Hostname); err == nil {
+						fmt.Fprintf(c.stdout, "%s: %d accounts\n", page, len(report.Rows))
+					}
+				case asCSV:
+					header, rows := standingRows(report, false)
+					err = csv.NewWriter(c.stdout).WriteAll(append([][]string{header}, rows...))
+				default:
+					err = c.print(report, func(w io.Writer) { showStanding(w, report) })
+				}
+				return report.Unread, err
+			})
 		},
 	}
+	sinceFlag(cmd, &since, "30d")
 	f := cmd.Flags()
-	f.StringVar(&since, "since", "30d", "logins from this `TIME` on: 2026-11-23, 2026-11-23T07:14:02Z, or 90m, 2h, 30d ago")
 	f.StringVar(&group, "group", "", "accounts of this `GROUP` only")
 	f.BoolVar(&asCSV, "csv", false, "print comma-separated values")
 	f.StringVar(&page, "html", "", "write a page to this `FILE`")
 	return cmd
 }
 
-// standing reads accounts, rules and record.
-func (c *cli) standing(cmd *cobra.Command, from, until time.Time, group string) (migration.Report, string, error) {
-	cfg, err := c.loadConfig()
+// standing finds out where the accounts of a group stand, all for "".
+func (c *cli) standing(r reporting, group string) (migration.Report, error) {
+	policy, err := r.policy()
 	if err != nil {
-		return migration.Report{}, "", err
+		return migration.Report{}, err
 	}
-	policy, err := rules{cfg}.Load()
+	users, err := ask[[]admin.User](r.ctx, c, "user.list", admin.Nothing{})
 	if err != nil {
-		return migration.Report{}, "", err
-	}
-	users, err := ask[[]admin.User](cmd.Context(), c, "user.list", admin.Nothing{})
-	if err != nil {
-		return migration.Report{}, "", err
+		return migration.Report{}, err
 	}
 	var accounts []migration.Account
 	for _, u := range users {
@@ -100,17 +85,11 @@ func (c *cli) standing(cmd *cobra.Command, from, until time.Time, group string) 
 			accounts = append(accounts, migration.Account{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled, Keys: len(u.Keys)})
 		}
 	}
-	reader, _, err := c.reading(cmd.Context(), what(cmd), "")
-	if err != nil {
-		return migration.Report{}, "", err
-	}
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	unread, failed := 0, error(nil)
-	events := reader.Query(ctx, audit.Filter{Event: session.EventLogin, Outcome: session.OutcomeGranted, Since: from, Until: until})
-	report := migration.Stand(accounts, readable(events, group, &unread, &failed), policy, from, until)
+	events := r.reader.Query(r.ctx, audit.Filter{Event: session.EventLogin, Outcome: session.OutcomeGranted, Since: r.since, Until: r.until})
+	report := migration.Stand(accounts, readable(events, group, &unread, &failed), policy, r.since, r.until)
 	report.Unread = unread
-	return report, cfg.Hostname, failed
+	return report, failed
 }
 
 // readable are the events of who is in the group, any for "", that can be read.
