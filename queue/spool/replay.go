@@ -97,8 +97,9 @@ type replayer[T any] struct {
 	length int64 // of the file
 	window window
 	change []found // records of a change whose end has not come yet
-	// witnessed says that a damaged content was kept for what stands behind it: that is
-	// not cut off, or the next replay would take the content for a torn tail.
+	// witnessed says that damage was told from a torn tail by what stands behind it: that
+	// is not cut off, or the next replay would take the damage for one, and cut off all
+	// from there.
 	witnessed bool
 }
 
@@ -186,7 +187,7 @@ func (r *replayer[T]) damage(h head, offset int64) (next int64, torn bool, err e
 		r.seg.size = begin
 		return 0, true, nil
 	}
-	s.damaged = true
+	s.damaged, r.witnessed = true, true
 	s.cfg.Log.Error("the mail spool is damaged: messages may be missing, or come twice; the segment is kept as "+damagedPrefix+segmentName(r.seg.number),
 		"segment", segmentName(r.seg.number), "from", begin, "to", later.first)
 	name := filepath.Join(s.cfg.Dir, segmentName(r.seg.number))
