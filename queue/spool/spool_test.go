@@ -347,10 +347,14 @@ func TestUnfinishedCleaning(t *testing.T) {
 	}
 	s = open(t, dir)
 	put(t, s, id(5), "5", "y")
-	if err := s.copyOut(s.segments[1]); err != nil {
-		t.Fatal(err)
-	}
-	await(t, s, "the copied segment stays", func() bool { return segmentsOf(t, dir)[0] != segmentName(1) })
+	seg := s.segments[1]
+	await(t, s, "the copied segment stays", func() bool {
+		// Once is not always enough: a record whose message moved meanwhile is left.
+		if err := s.copyOut(seg); err != nil {
+			t.Fatal(err)
+		}
+		return segmentsOf(t, dir)[0] != segmentName(1)
+	})
 	remove(t, s, s.After(ID{}, 1)[0])
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
