@@ -24,8 +24,8 @@ type Account struct {
 
 	// Hash of the password, in a form that hashes.Foreign (auth/hashes) reads; Plain is the password
 	// itself, where the source keeps that. Neither means that there is no password.
-	Hash  string
-	Plain session.Secret
+	Hash     string
+	Plain    session.Secret
 	Disabled bool
 
 	Home      string // the folder of its files, as the source has it
@@ -104,7 +104,9 @@ type Format struct {
 
 // Formats lists all of them, by name.
 func Formats() []Format {
-	list := []Format{}
+	list := []Format{
+		authorizedKeysFormat(), htpasswdFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), vsftpdFormat(),
+	}
 	slices.SortFunc(list, func(x, y Format) int { return cmp.Compare(x.Name, y.Name) })
 	return list
 }
