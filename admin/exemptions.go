@@ -34,15 +34,15 @@ type ExemptionRow struct {
 }
 
 // Exemptions reads the record for an ExemptionReport. A login counts for every
-// exemption of p that it would need now.
-func Exemptions(ctx context.Context, r *audit.Reader, p *policies.Policy, since, until time.Time) (ExemptionReport, error) {
+// exemption of p that it would need now; only those of who is concerned do.
+func Exemptions(ctx context.Context, r *audit.Reader, p *policies.Policy, who Concerned, since, until time.Time) (ExemptionReport, error) {
 	filter := audit.Filter{Event: session.EventLogin, Outcome: session.OutcomeGranted, Since: since, Until: until}
-	out, err := exemptionReport(r.Query(ctx, filter), p, until)
+	out, err := exemptionReport(r.Query(ctx, filter), p, who, until)
 	out.Since, out.Until = since, until
 	return out, err
 }
 
-func exemptionReport(events iter.Seq2[audit.Record, error], p *policies.Policy, now time.Time) (ExemptionReport, error) {
+func exemptionReport(events iter.Seq2[audit.Record, error], p *policies.Policy, who Concerned, now time.Time) (ExemptionReport, error) {
 	var out ExemptionReport
 	byRule := make(map[string]int)
 	for i, e := range p.Exemptions() {
@@ -57,7 +57,7 @@ func exemptionReport(events iter.Seq2[audit.Record, error], p *policies.Policy, 
 			out.Unread++
 			continue
 		}
-		if rec.Event.Facts == nil || rec.Event.Outcome != session.OutcomeGranted {
+		if rec.Event.Facts == nil || rec.Event.Outcome != session.OutcomeGranted || !who.about(rec.Event.User) {
 			continue
 		}
 		for _, rule := range p.Waived(*rec.Event.Facts) {

@@ -75,7 +75,7 @@ device "mfp" {
 	login("old", session.Plain, "10.20.0.1", session.OutcomeGranted)
 	login("", session.Plain, "10.20.3.17", session.OutcomeGranted)
 	s.add(session.Event{Event: session.EventLogin, Outcome: session.OutcomeGranted})
-	r, err := exemptionReport(s.read(), p, now)
+	r, err := exemptionReport(s.read(), p, nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,8 +52,10 @@ type ReplayQuery struct {
 	At time.Time
 	// InForce returns the rules that were in force, by their hash.
 	InForce func(hash string) (*policies.Policy, error)
-	// Progress is told, now and then, how many logins were decided again. May be nil.
-	Progress func(logins int64)
+	// Concerned are those whose logins are decided again.
+	Concerned Concerned
+	// Owner is whom to write to about an account, empty if nobody is known. May be nil.
+	Owner func(user string) string
 }
 
 // Replay says what new rules would have made of the logins of the record.
@@ -90,6 +92,7 @@ type ReplayRow struct {
 
 	User     string           `json:"user"` // as recorded
 	Groups   []string         `json:"groups,omitempty"`
+	Owner    string           `json:"owner,omitempty"` // an address of the account
 	Protocol session.Protocol `json:"protocol"`
 	Channel  string           `json:"channel"`
 	Client   string           `json:"client"` // its class
@@ -128,9 +131,6 @@ type replaying struct {
 	rows   map[replayKey]*ReplayRow
 }
 
-// progressEvery is after how many logins Progress is told.
-const progressEvery = 10_000
-
 func replay(logins, proofs iter.Seq2[audit.Record, error], p *policies.Policy, q ReplayQuery) (Replay, error) {
 	t := replaying{
 		Replay: Replay{Since: q.Since, Until: q.Until, At: q.At, Hash: p.Hash()},
@@ -138,8 +138,9 @@ func replay(logins, proofs iter.Seq2[audit.Record, error], p *policies.Policy, q
 	}
 	for rec, err := range logins {
 		switch {
-		case err == nil:
+		case err == nil && q.Concerned.about(rec.Event.User):
 			t.login(&rec.Event)
+		case err == nil:
 		case errors.As(err, new(*audit.LineError)):
 			t.Unread++
 		default:
@@ -182,9 +183,6 @@ func (t *replaying) login(e *session.Event) {
 		return
 	}
 	t.Logins++
-	if t.query.Progress != nil && t.Logins%progressEvery == 0 {
-		t.query.Progress(t.Logins)
-	}
 	if granted != then.Allowed || then.Rule != e.Rule {
 		t.Differing++
 		if len(t.Examples) < maxDiffering {
@@ -227,6 +225,9 @@ func (t *replaying) add(e *session.Event, before, after, rule string) {
 		row = &ReplayRow{
 			Before: before, After: after, User: e.User, Protocol: f.Protocol, Channel: f.Channel.String(), Client: f.Client.String(),
 			Network: key.network.String(),
+		}
+		if t.query.Owner != nil {
+			row.Owner = t.query.Owner(e.User)
 		}
 		t.rows[key] = row
 	}

@@ -30,7 +30,15 @@ type PlaintextQuery struct {
 	Since, Until time.Time
 	// All also lists those who protect everything.
 	All bool
+	// Concerned are those whom the report is about.
+	Concerned Concerned
 }
+
+// Concerned tells whom a report is about, by the names of the record: nil for everybody,
+// names without an account included.
+type Concerned func(user string) bool
+
+func (c Concerned) about(user string) bool { return c == nil || c(user) }
 
 // PlaintextReport says who still uses plaintext, and whose data connections are
 // not bound to their session, in a time.
@@ -104,7 +112,9 @@ func plaintext(events iter.Seq2[audit.Record, error], q PlaintextQuery) (Plainte
 		if e.Event == session.EventAudit && e.Verb == session.Gap {
 			gaps++
 		}
-		t.add(e)
+		if e.Event == session.EventConnection || e.Event == session.EventAudit || q.Concerned.about(e.User) {
+			t.add(e)
+		}
 	}
 	t.forget()
 	out := t.report()

@@ -25,6 +25,8 @@ type Record struct {
 type Reader struct {
 	dir string
 	log *Log // nil for a record that another process may be writing
+	// progress, if it is not nil, is told in Query how many lines were read.
+	progress func(lines int64)
 }
 
 // NewReader reads the record in dir, from any process that may read the files.
@@ -35,6 +37,12 @@ func NewReader(dir string) *Reader { return &Reader{dir: dir} }
 // Reader reads the record that l writes: each line as soon as it is on stable
 // storage, and not before.
 func (l *Log) Reader() *Reader { return &Reader{dir: l.cfg.Dir, log: l} }
+
+// WithProgress returns a Reader of the same record whose queries tell, again and again and
+// from the goroutine that ranges over them, how many lines that might be wanted they read.
+func (r *Reader) WithProgress(progress func(lines int64)) *Reader {
+	return &Reader{dir: r.dir, log: r.log, progress: progress}
+}
 
 // Query returns the events that f wants, oldest first. A line that cannot be
 // read is an error that names it, after which the next one follows; any other
@@ -55,6 +63,7 @@ func (r *Reader) Query(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 		}
 		s := newWalk(ctx, c, f)
 		defer s.close()
+		read := int64(0)
 		for left := f.Limit; ; {
 			lines, err := s.next(ctx)
 			if err != nil {
@@ -63,6 +72,9 @@ func (r *Reader) Query(ctx context.Context, f Filter) iter.Seq2[Record, error] {
 			}
 			if lines == nil {
 				return
+			}
+			if read += int64(len(lines)); r.progress != nil {
+				r.progress(read)
 			}
 			for _, l := range lines {
 				switch {

@@ -8,6 +8,7 @@
 package metrics
 
 import (
+	"context"
 	"runtime"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +44,10 @@ type Sources struct {
 	Passive interface {
 		Stats() (free, busy int, exhausted int64)
 	}
+	// Exposed tells how many accounts have a password that crossed in clear.
+	Exposed func(context.Context) (int, error)
+	// Policy tells the hash of the rules in force.
+	Policy func() string
 }
 
 // Metrics holds the counts of one gateway.
@@ -61,7 +66,7 @@ func New(cfg Config) *Metrics {
 	build.WithLabelValues(cfg.Version, cfg.Revision, runtime.Version()).Set(1)
 	m.registry.MustRegister(build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		m.connections, m.logins, m.bytes, m.files, m.auditErrors)
+		m.connections, m.logins, m.plaintext, m.bytes, m.files, m.auditErrors)
 	return m
 }
 
@@ -99,6 +104,28 @@ func (m *Metrics) Watch(s Sources) {
 			return float64(exhausted)
 		}))
 	}
+	m.watchRules(s)
+}
+
+// watchRules adds what is asked about the rules and what they are to end.
+func (m *Metrics) watchRules(s Sources) {
+	if s.Exposed != nil {
+		desc := prometheus.NewDesc("gateway_exposed_credentials", "Accounts with a password that is known to have crossed the network in clear.", nil, nil)
+		m.registry.MustRegister(collector{desc, func(send func(float64, ...string)) error {
+			ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+			defer cancel()
+			n, err := s.Exposed(ctx)
+			send(float64(n))
+			return err
+		}})
+	}
+	if s.Policy != nil {
+		desc := prometheus.NewDesc("gateway_policy_info", "The rules in force, by their hash. Always 1.", []string{"hash"}, nil)
+		m.registry.MustRegister(collector{desc, func(send func(float64, ...string)) error {
+			send(1, s.Policy())
+			return nil
+		}})
+	}
 }
 
 func sessionsDesc() *prometheus.Desc {
@@ -120,10 +147,15 @@ func (c collector) Describe(to chan<- *prometheus.Desc) { to <- c.desc }
 
 // Collect implements prometheus.Collector.
 func (c collector) Collect(to chan<- prometheus.Metric) {
+	var asked []prometheus.Metric
 	err := c.ask(func(value float64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, value, labels...)
+		asked = append(asked, prometheus.MustNewConstMetric(c.desc, prometheus.GaugeValue, value, labels...))
 	})
 	if err != nil {
 		to <- prometheus.NewInvalidMetric(c.desc, err)
+		return
+	}
+	for _, m := range asked {
+		to <- m
 	}
 }

@@ -109,8 +109,10 @@ func TestEventsAreCounted(t *testing.T) {
 	events := []session.Event{
 		{Event: session.EventConnection, Protocol: session.FTP, Listener: "ftps", Outcome: session.OutcomeBanned, Count: 40},
 		{Event: session.EventConnection, Protocol: session.FTP, Listener: "ftps", Outcome: session.OutcomeSession, Count: 1},
-		{Event: session.EventLogin, Protocol: session.FTP, Outcome: session.OutcomeGranted, Channel: tls, User: "alice"},
+		{Event: session.EventLogin, Protocol: session.FTP, Outcome: session.OutcomeGranted, Channel: tls, User: "alice", Method: session.MethodPassword},
 		{Event: session.EventLogin, Protocol: session.FTP, Outcome: session.OutcomeRefused, Channel: plain, User: "mallory"},
+		{Event: session.EventLogin, Protocol: session.FTP, Outcome: session.OutcomeGranted, Channel: plain, User: "alice", Method: session.MethodPassword,
+			Credential: session.CredentialPlaintext},
 		{Event: session.EventFile, Protocol: session.SFTP, Verb: session.Write, Outcome: session.OutcomeBegun, Path: "/secret"},
 		{Event: session.EventFile, Protocol: session.SFTP, Verb: session.Write, Outcome: session.OutcomeDone, Bytes: 1000, Path: "/secret"},
 		{Event: session.EventFile, Protocol: session.SFTP, Verb: session.Append, Outcome: session.OutcomeFailed, Bytes: 10},
@@ -139,17 +141,20 @@ func TestEventsAreCounted(t *testing.T) {
 	url := serve(t, m)
 	got := scrape(t, url)
 	want(t, got, map[string]float64{
-		`gateway_connections_total{listener="ftps",outcome="banned",protocol="ftp"}`:            40,
-		`gateway_connections_total{listener="ftps",outcome="session",protocol="ftp"}`:           1,
-		`gateway_connections_total{listener="sftp",outcome="handshake-failed",protocol="sftp"}`: 0,
-		`gateway_logins_total{channel="tls",outcome="granted",protocol="ftp"}`:                  1,
-		`gateway_logins_total{channel="plain",outcome="refused",protocol="ftp"}`:                1,
-		`gateway_file_operations_total{outcome="done",protocol="sftp",verb="write"}`:            1,
-		`gateway_file_operations_total{outcome="failed",protocol="sftp",verb="append"}`:         1,
-		`gateway_file_operations_total{outcome="refused",protocol="sftp",verb="remove"}`:        1,
-		`gateway_transfer_bytes_total{direction="in",protocol="sftp"}`:                          1010,
-		`gateway_transfer_bytes_total{direction="out",protocol="sftp"}`:                         500,
-		`gateway_transfer_bytes_total{direction="in",protocol="submission"}`:                    77,
+		`gateway_connections_total{listener="ftps",outcome="banned",protocol="ftp"}`:               40,
+		`gateway_connections_total{listener="ftps",outcome="session",protocol="ftp"}`:              1,
+		`gateway_connections_total{listener="sftp",outcome="handshake-failed",protocol="sftp"}`:    0,
+		`gateway_logins_total{channel="tls",method="password",outcome="granted",protocol="ftp"}`:   1,
+		`gateway_logins_total{channel="plain",method="none",outcome="refused",protocol="ftp"}`:     1,
+		`gateway_logins_total{channel="plain",method="password",outcome="granted",protocol="ftp"}`: 1,
+		`gateway_plaintext_credentials_total{outcome="granted",protocol="ftp"}`:                    1,
+		`gateway_plaintext_credentials_total{outcome="refused",protocol="ftp"}`:                    0,
+		`gateway_file_operations_total{outcome="done",protocol="sftp",verb="write"}`:               1,
+		`gateway_file_operations_total{outcome="failed",protocol="sftp",verb="append"}`:            1,
+		`gateway_file_operations_total{outcome="refused",protocol="sftp",verb="remove"}`:           1,
+		`gateway_transfer_bytes_total{direction="in",protocol="sftp"}`:                             1010,
+		`gateway_transfer_bytes_total{direction="out",protocol="sftp"}`:                            500,
+		`gateway_transfer_bytes_total{direction="in",protocol="submission"}`:                       77,
 		`gateway_audit_errors_total`: 0,
 	})
 	if _, found := got["go_goroutines"]; !found {
@@ -178,16 +183,17 @@ func TestUnrecordedGrantIsAnError(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	want(t, scrape(t, serve(t, m)), map[string]float64{
-		`gateway_logins_total{channel="ssh",outcome="granted",protocol="sftp"}`: 0,
-		`gateway_logins_total{channel="ssh",outcome="error",protocol="sftp"}`:   1,
-		`gateway_audit_errors_total`:                                            1,
+		`gateway_logins_total{channel="ssh",method="none",outcome="granted",protocol="sftp"}`: 0,
+		`gateway_logins_total{channel="ssh",method="none",outcome="error",protocol="sftp"}`:   1,
+		`gateway_audit_errors_total`: 1,
 	})
 }
 
 func TestSourcesAreAsked(t *testing.T) {
 	t.Parallel()
 	m := newMetrics()
-	m.Watch(metrics.Sources{Sessions: parts{}, Queue: parts{}, Passive: parts{}})
+	m.Watch(metrics.Sources{Sessions: parts{}, Queue: parts{}, Passive: parts{},
+		Exposed: func(context.Context) (int, error) { return 5, nil }, Policy: func() string { return "abc" }})
 	want(t, scrape(t, serve(t, m)), map[string]float64{
 		`gateway_sessions{protocol="sftp"}`:       2,
 		`gateway_sessions{protocol="ftp"}`:        1,
@@ -196,6 +202,8 @@ func TestSourcesAreAsked(t *testing.T) {
 		`gateway_queue_syncs_total`:               11,
 		`gateway_ftp_passive_ports{state="free"}`: 90,
 		`gateway_ftp_passive_ports{state="busy"}`: 10,
+		`gateway_exposed_credentials`:             5,
+		`gateway_policy_info{hash="abc"}`:         1,
 		`gateway_ftp_passive_exhausted_total`:     3,
 	})
 }

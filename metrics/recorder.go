@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,11 +12,12 @@ import (
 // counters are what events are counted in. The maps hold every combination of labels
 // there can be, so that counting one is a look-up and an addition.
 type counters struct {
-	connections, logins, bytes, files *prometheus.CounterVec
-	auditErrors                       prometheus.Counter
+	connections, logins, plaintext, bytes, files *prometheus.CounterVec
+	auditErrors                                  prometheus.Counter
 
 	connection map[connection]prometheus.Counter
 	login      map[login]prometheus.Counter
+	clear      map[clear]prometheus.Counter
 	file       map[file]prometheus.Counter
 	moved      map[moved]prometheus.Counter
 }
@@ -29,6 +31,11 @@ type (
 		protocol session.Protocol
 		outcome  string
 		channel  session.ChannelKind
+		method   session.Method
+	}
+	clear struct {
+		protocol session.Protocol
+		outcome  string
 	}
 	file struct {
 		protocol session.Protocol
@@ -46,19 +53,30 @@ func protocols() []session.Protocol {
 	return []session.Protocol{session.FTP, session.SFTP, session.Submission, session.Relay}
 }
 
+// methods are those that somebody can log in with; empty for none, of what was over
+// before one was chosen.
+func methods() []session.Method {
+	return []session.Method{
+		"", session.MethodPassword, session.MethodPublicKey, session.MethodKeyboardInteractive, session.MethodSCRAM,
+		session.MethodToken, session.MethodCode, session.MethodDevice,
+	}
+}
+
 func newCounters(listeners []Listener) counters {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	c := counters{
 		connections: counter("gateway_connections_total", "Connections that are over, by how they ended.", "protocol", "listener", "outcome"),
-		logins:      counter("gateway_logins_total", "Logins that were decided; channel=\"plain\" crossed the network in clear or tried to.", "protocol", "outcome", "channel"),
+		logins:      counter("gateway_logins_total", "Logins that were decided; channel=\"plain\" crossed the network in clear or tried to.", "protocol", "outcome", "channel", "method"),
+		plaintext:   counter("gateway_plaintext_credentials_total", "Credentials that crossed the network in clear, right or wrong, by what became of the login.", "protocol", "outcome"),
 		bytes:       counter("gateway_transfer_bytes_total", "Content of files and mail moved; in is towards the gateway. Counted at the end of each transfer.", "protocol", "direction"),
 		files:       counter("gateway_file_operations_total", "Operations on files. A stat that succeeded is not counted.", "protocol", "verb", "outcome"),
 		auditErrors: prometheus.NewCounter(prometheus.CounterOpts{Name: "gateway_audit_errors_total", Help: "Events that could not be recorded."}),
 
 		connection: make(map[connection]prometheus.Counter),
 		login:      make(map[login]prometheus.Counter),
+		clear:      make(map[clear]prometheus.Counter),
 		file:       make(map[file]prometheus.Counter),
 		moved:      make(map[moved]prometheus.Counter),
 	}
@@ -78,8 +96,11 @@ func newCounters(listeners []Listener) counters {
 		}
 		for _, o := range []string{session.OutcomeGranted, session.OutcomeRefused, session.OutcomeFailed, session.OutcomeError} {
 			for _, k := range channels {
-				c.login[login{p, o, k}] = c.logins.WithLabelValues(string(p), o, k.String())
+				for _, m := range methods() {
+					c.login[login{p, o, k, m}] = c.logins.WithLabelValues(string(p), o, k.String(), cmp.Or(string(m), "none"))
+				}
 			}
+			c.clear[clear{p, o}] = c.plaintext.WithLabelValues(string(p), o)
 		}
 		c.moved[moved{p, true}] = c.bytes.WithLabelValues(string(p), "in")
 		if p != session.FTP && p != session.SFTP {
@@ -126,7 +147,7 @@ func (c *counters) count(e *session.Event, err error) error {
 	case session.EventConnection:
 		add(c.connection[connection{e.Protocol, e.Listener, e.Outcome}], e.Count)
 	case session.EventLogin:
-		key := login{protocol: e.Protocol, outcome: e.Outcome}
+		key := login{protocol: e.Protocol, outcome: e.Outcome, method: e.Method}
 		if e.Channel != nil {
 			key.channel = e.Channel.Kind
 		}
@@ -134,6 +155,9 @@ func (c *counters) count(e *session.Event, err error) error {
 			key.outcome = session.OutcomeError // it is not granted then
 		}
 		add(c.login[key], 1)
+		if e.Credential == session.CredentialPlaintext {
+			add(c.clear[clear{e.Protocol, key.outcome}], 1)
+		}
 	case session.EventFile:
 		if e.Outcome == session.OutcomeBegun {
 			break

@@ -23,10 +23,6 @@ const (
 	KeyOnly   State = "key only"
 )
 
-// floorDays is on how many days an account must have reached a level for it to be its
-// floor here; that of a requirement is a setting of it.
-const floorDays = 3
-
 // Account is what is known of an account beside its logins.
 type Account struct {
 	Name     string
@@ -42,6 +38,10 @@ type Rules interface {
 	Waived(session.Request) []string
 	// Instead is what a client can do in place of a login in clear, in a sentence.
 	Instead(session.Client) string
+	// Changes lists the moments after that time at which something else is decided.
+	Changes(after time.Time) []time.Time
+	// FloorDays is on how many days an account must have reached a level to be held to it.
+	FloorDays() int
 }
 
 // Standing is one account.
@@ -63,12 +63,15 @@ type Standing struct {
 	Network   string           `json:"network,omitempty"`
 
 	// Stage is what the rules make of such a login now: allowed, warned, refused for now or
-	// refused. Notice is what its client is told, with the day.
-	Stage  string `json:"stage,omitempty"`
-	Notice string `json:"notice,omitempty"`
+	// refused. Notice is what its client is told, with the day. Then is what they make of it
+	// next, from ThenFrom on, if the dates in them change it.
+	Stage    string    `json:"stage,omitempty"`
+	Notice   string    `json:"notice,omitempty"`
+	Then     string    `json:"then,omitempty"`
+	ThenFrom time.Time `json:"then_from,omitzero"`
 	// Blocker is what keeps the account in clear: the exempt that lets it.
 	Blocker string `json:"blocker,omitempty"`
-	// Floor is the highest level that was reached on three days; empty for none.
+	// Floor is the highest level that was reached on Rules.FloorDays; empty for none.
 	Floor string `json:"floor,omitempty"`
 	// Next is the step to take, in a sentence.
 	Next string `json:"next"`
@@ -140,8 +143,10 @@ func Stand(accounts []Account, logins iter.Seq[session.Event], rules Rules, sinc
 	return out
 }
 
-// rank puts first who has to move.
-func rank(s State) int { return slices.Index([]State{Plain, Both, Encrypted, KeyOnly, Unseen}, s) }
+// States lists them, who has to move first.
+func States() []State { return []State{Plain, Both, Encrypted, KeyOnly, Unseen} }
+
+func rank(s State) int { return slices.Index(States(), s) }
 
 func (s *standing) add(e session.Event, encrypted bool) {
 	if e.Facts != nil {
@@ -179,18 +184,29 @@ func (s *standing) conclude(a Account, rules Rules, now time.Time) {
 		s.State = Encrypted
 	}
 	for level := range session.Levels {
-		if s.last.Floors.Account[level] >= floorDays {
+		if int(s.last.Floors.Account[level]) >= rules.FloorDays() {
 			s.Floor = level.String()
 		}
 	}
 	if s.PlainLogins > 0 && s.plain.Protocol != "" {
-		again := s.plain
-		again.Time = now
-		v := rules.Decide(again)
-		s.Stage, s.Notice = stage(v), v.Notice
-		s.Blocker = strings.Join(rules.Waived(again), ", ")
+		s.foresee(rules, now)
 	}
 	s.Next = s.next(a, rules)
+}
+
+// foresee says what becomes of a login like the last one in clear, now and next.
+func (s *standing) foresee(rules Rules, now time.Time) {
+	again := s.plain
+	again.Time = now
+	v := rules.Decide(again)
+	s.Stage, s.Notice = stage(v), v.Notice
+	s.Blocker = strings.Join(rules.Waived(again), ", ")
+	for _, again.Time = range rules.Changes(now) {
+		if then := stage(rules.Decide(again)); then != s.Stage {
+			s.Then, s.ThenFrom = then, again.Time
+			return
+		}
+	}
 }
 
 func stage(v session.Verdict) string {
@@ -216,11 +232,15 @@ func (s *standing) next(a Account, rules Rules) string {
 	case s.State == Plain && s.Stage == "refused":
 		return "It is refused in clear now, and has not come back. " + rules.Instead(s.client)
 	case s.State == Plain:
-		return rules.Instead(s.client)
+		return s.lead() + rules.Instead(s.client)
+	case s.State == Both && s.Stage == "refused":
+		return "It can encrypt, and is refused in clear now: nothing, unless it asks."
+	case s.State == Both && s.LastPlain.Before(s.LastSeen) && s.Blocker != "":
+		return "It can encrypt, and did so last: end its " + s.Blocker + "."
 	case s.State == Both && s.LastPlain.Before(s.LastSeen):
 		return "It can encrypt, and did so last: move it to a group that must."
 	case s.State == Both:
-		return "It can encrypt, and this client did not: " + rules.Instead(s.client)
+		return "It can encrypt, and this client did not: " + s.lead() + rules.Instead(s.client)
 	case s.State == Encrypted && a.Keys == 0:
 		return "It is there. A key instead of the password is safer: gateway user key add " + a.Name + " FILE"
 	case s.State == Encrypted:
@@ -228,6 +248,14 @@ func (s *standing) next(a Account, rules Rules) string {
 	default:
 		return "Nothing: it is there."
 	}
+}
+
+// lead is what to do before the client is changed, and by when that is due.
+func (s *standing) lead() string {
+	if s.Then == "refused" {
+		return "By " + s.ThenFrom.Format(time.DateOnly) + ": "
+	}
+	return ""
 }
 
 // maxDays bounds the days of a report, of which the last are kept.

@@ -108,6 +108,28 @@ func parseDays(s string) (seconds int64, ok bool) {
 	return n * secondsOfDay, true
 }
 
+// FloorDays is on how many days an account must have reached a level for a ratchet to hold
+// it to that: of several, what the most patient asks; of none, the usual 3.
+func (p *Policy) FloorDays() int {
+	most := int64(0)
+	if p != nil {
+		for _, q := range p.requires {
+			if q.when == nil {
+				continue
+			}
+			for l := range session.Levels {
+				for _, span := range q.when.spans[scaleAccountDays+scale(l)] {
+					most = max(most, span.low)
+				}
+			}
+		}
+	}
+	if most == 0 {
+		most = defaultDays
+	}
+	return int(most)
+}
+
 // parts makes the requirements of which a require consists: itself, unless it asks
 // for floors.
 func (d *decoder) parts(s *statement, r ratchet) []*statement {

@@ -34,13 +34,20 @@ type door struct {
 	front frontend
 }
 
+// exposed is how many accounts have a password that crossed in clear.
+func (n *node) exposed(ctx context.Context) (int, error) {
+	list, err := n.accounts.Exposures(ctx)
+	return len(list), err
+}
+
 // listen binds every listener, or none.
 func (n *node) listen() error {
 	var err error
 	if n.passive, err = ftp.NewPassivePorts(n.cfg.Passive.Low, n.cfg.Passive.High); err != nil {
 		return fmt.Errorf("passive ports: %w", err)
 	}
-	n.metrics.Watch(metrics.Sources{Sessions: n.gate, Queue: n.queue, Passive: n.passive})
+	n.metrics.Watch(metrics.Sources{Sessions: n.gate, Queue: n.queue, Passive: n.passive,
+		Exposed: n.exposed, Policy: func() string { return n.gate.Policy().Hash() }})
 	var errs []error
 	for _, l := range n.cfg.Listeners {
 		front, err := n.frontend(l)

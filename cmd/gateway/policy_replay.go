@@ -2,15 +2,14 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
 	"gateway/config"
+	"gateway/internal/sheet"
 	"gateway/policies"
 )
 
@@ -20,13 +19,14 @@ func policyArchive(cfg *config.Config) policies.Archive {
 }
 
 func (c *cli) policyReplay() *cobra.Command {
-	var since, at string
+	var f reportFlags
+	var at string
 	cmd := &cobra.Command{
 		Use: "replay FILE", Short: "Say whom the rules in FILE would hit, by the logins of the record",
 		Long: `Decide every recorded login again: first by the rules that were in force then, which must
 come to what was recorded, else it says so; then by the rules in FILE. Listed is who would
 fare otherwise: a line for each user, protocol, channel, kind of client and network (/24, of
-IPv6 /48), the last seen first.
+IPv6 /48), the last seen first. The owner is the account's own mail address.
 
   FROM TO  allowed; warned: allowed, and told that it ends; refused-for-now: in a brownout;
            refused
@@ -44,44 +44,52 @@ exposed passwords, those of the record hold. Nothing is changed.`,
 			if q.At, err = parseAt(at); err != nil {
 				return err
 			}
-			return c.overRecord(cmd, since, func(r reporting) (int, error) { return c.replay(cmd, r, args[0], q) })
+			return c.report(cmd, f, func(r reporting) (made, error) { return replayReport(r, args[0], q) })
 		},
 	}
-	sinceFlag(cmd, &since, "90d")
+	f.add(cmd, "90d")
 	cmd.Flags().StringVar(&at, "at", "", "as if all of them happened at that `TIME`: 2027-07-01 or 2027-07-01T08:00:00Z (default: when they did)")
 	return cmd
 }
 
-// replay decides the logins again by the rules in a file.
-func (c *cli) replay(cmd *cobra.Command, r reporting, file string, q admin.ReplayQuery) (unread int, err error) {
+// replayReport decides the logins again by the rules in a file.
+func replayReport(r reporting, file string, q admin.ReplayQuery) (made, error) {
 	opts := rules{r.cfg}.options()
 	policy, err := policies.Load(file, opts)
 	if err != nil {
-		return 0, err
+		return made{}, err
+	}
+	users, err := r.accounts()
+	if err != nil {
+		return made{}, err
+	}
+	owners := make(map[string]string)
+	for _, u := range users {
+		owners[u.Name] = ""
+		if len(u.Addresses) > 0 {
+			owners[u.Name] = u.Addresses[0]
+		}
+	}
+	q.Owner = func(user string) string { return owners[user] }
+	if r.group != "" {
+		q.Concerned = func(user string) bool { _, listed := owners[user]; return listed }
+	}
+	reader, err := r.record()
+	if err != nil {
+		return made{}, err
 	}
 	archive := policyArchive(r.cfg)
 	q.Since, q.Until = r.since, r.until
 	q.InForce = func(hash string) (*policies.Policy, error) { return archive.Load(hash, opts) }
-	q.Progress = every(2*time.Second, func(n int64) { fmt.Fprintf(cmd.ErrOrStderr(), "%d logins are decided again\n", n) })
-	out, err := admin.ReplayPolicy(r.ctx, r.reader, policy, q)
-	if err == nil {
-		err = c.print(out, func(w io.Writer) { showReplay(w, out) })
+	out, err := admin.ReplayPolicy(r.ctx, reader, policy, q)
+	if err != nil {
+		return made{}, err
 	}
-	if err == nil && out.Differing > 0 {
-		err = fmt.Errorf("%d logins were not decided as recorded, such as seq %s: the record or the policy was changed, or the gateway decides otherwise now; see 'gateway audit verify'", out.Differing, joinNumbers(out.Examples))
+	m := made{data: out, sheet: replaySheet(out), unread: out.Unread}
+	if out.Differing > 0 {
+		m.failed = fmt.Errorf("%d logins were not decided as recorded, such as seq %s: the record or the policy was changed, or the gateway decides otherwise now; see 'gateway audit verify'", out.Differing, joinNumbers(out.Examples))
 	}
-	return out.Unread, err
-}
-
-// every lets f be called at most once in that time, and not before the first has passed.
-func every(interval time.Duration, f func(int64)) func(int64) {
-	last := time.Now()
-	return func(n int64) {
-		if now := time.Now(); now.Sub(last) >= interval {
-			last = now
-			f(n)
-		}
-	}
+	return m, nil
 }
 
 func joinNumbers(numbers []int64) string {
@@ -92,22 +100,22 @@ func joinNumbers(numbers []int64) string {
 	return strings.Join(words, ", ")
 }
 
-func showReplay(w io.Writer, r admin.Replay) {
-	if len(r.Rows) == 0 {
-		fmt.Fprintln(w, "Nobody who logged in would fare otherwise.")
-	} else {
-		var rows [][]string
-		for _, row := range r.Rows {
-			rows = append(rows, []string{row.Before, row.After, visible(row.User), visible(strings.Join(row.Groups, ",")), row.Client, string(row.Protocol), row.Channel,
-				row.Network, fmt.Sprint(row.Logins), seen(row.LastSeen), row.Rule})
-		}
-		table(w, []string{"FROM", "TO", "USER", "GROUPS", "CLIENT", "PROTOCOL", "CHANNEL", "NETWORK", "LOGINS", "LAST SEEN", "RULE"}, rows)
+func replaySheet(r admin.Replay) sheet.Sheet {
+	s := sheet.Sheet{
+		Title: "Who would fare otherwise", None: "Nobody who logged in would fare otherwise.",
+		Columns: []sheet.Column{
+			{Name: "From"}, {Name: "To"}, {Name: "User"}, {Name: "Groups"}, {Name: "Client"}, {Name: "Protocol"}, {Name: "Channel"}, {Name: "Network", Kind: sheet.Word},
+			{Name: "Logins", Kind: sheet.Number}, {Name: "Last seen", Kind: sheet.Word}, {Name: "Owner"}, {Name: "Rule"},
+		},
 	}
-	fmt.Fprintln(w)
+	for _, row := range r.Rows {
+		s.Rows = append(s.Rows, []string{row.Before, row.After, row.User, strings.Join(row.Groups, ","), row.Client, string(row.Protocol), row.Channel,
+			row.Network, fmt.Sprint(row.Logins), stamp(row.LastSeen), row.Owner, row.Rule})
+	}
 	if r.Beyond > 0 {
-		fmt.Fprintf(w, "%d further logins of others would fare otherwise too.\n", r.Beyond)
+		s.Below = append(s.Below, fmt.Sprintf("%d further logins of others would fare otherwise too.", r.Beyond))
 	}
-	fmt.Fprintf(w, "%d logins since %s were decided again by the rules that were in force: %s.\n", r.Logins, r.Since.UTC().Format(minute), agreement(r))
+	s.Below = append(s.Below, fmt.Sprintf("%d logins since %s were decided again by the rules that were in force: %s.", r.Logins, r.Since.UTC().Format(minute), agreement(r)))
 	for _, left := range []struct {
 		n    int64
 		what string
@@ -118,9 +126,10 @@ func showReplay(w io.Writer, r admin.Replay) {
 		{int64(r.Gaps), "gaps are in the record: what happened then is not known"},
 	} {
 		if left.n > 0 {
-			fmt.Fprintf(w, "%d %s.\n", left.n, left.what)
+			s.Below = append(s.Below, fmt.Sprintf("%d %s.", left.n, left.what))
 		}
 	}
+	return s
 }
 
 func agreement(r admin.Replay) string {

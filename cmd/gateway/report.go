@@ -2,13 +2,13 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
+	"gateway/internal/sheet"
 )
 
 func (c *cli) reportCommand() *cobra.Command {
@@ -17,7 +17,7 @@ func (c *cli) reportCommand() *cobra.Command {
 }
 
 func (c *cli) reportPlaintext() *cobra.Command {
-	var since string
+	var f reportFlags
 	var all bool
 	cmd := &cobra.Command{
 		Use: "plaintext", Short: "Show who still uses plaintext, and whose data connections are not bound",
@@ -35,54 +35,62 @@ its /64), the last seen first.
   CLEAR    data connections in clear of FTP sessions that logged in over TLS
 
 LAST SEEN is the last time of any of these but a bound data connection. A user
-"unknown:..." is a name that no account has. Who protects everything is not listed,
-save with --all.`,
+"unknown:..." is a name that no account has, which --group leaves out. Who protects
+everything is not listed, save with --all.`,
 		Example: `  gateway report plaintext
   gateway report plaintext --since 2026-11-01 --json`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.overRecord(cmd, since, func(r reporting) (int, error) {
-				report, err := admin.Plaintext(r.ctx, r.reader, admin.PlaintextQuery{Since: r.since, Until: r.until, All: all})
-				if err != nil {
-					return 0, err
-				}
-				return report.Unread, c.print(report, func(w io.Writer) { showPlaintext(w, report) })
-			})
+			return c.report(cmd, f, func(r reporting) (made, error) { return plaintextReport(r, all) })
 		},
 	}
-	sinceFlag(cmd, &since, "30d")
+	f.add(cmd, "30d")
 	cmd.Flags().BoolVar(&all, "all", false, "also list who protects everything")
 	return cmd
 }
 
+func plaintextReport(r reporting, all bool) (made, error) {
+	who, err := r.concerned()
+	if err != nil {
+		return made{}, err
+	}
+	reader, err := r.record()
+	if err != nil {
+		return made{}, err
+	}
+	report, err := admin.Plaintext(r.ctx, reader, admin.PlaintextQuery{Since: r.since, Until: r.until, All: all, Concerned: who})
+	return made{data: report, sheet: plaintextSheet(report), unread: report.Unread}, err
+}
+
 const minute = "2006-01-02 15:04"
 
-func showPlaintext(w io.Writer, r admin.PlaintextReport) {
+func plaintextSheet(r admin.PlaintextReport) sheet.Sheet {
+	s := sheet.Sheet{
+		Title: "Who uses plaintext",
+		Columns: []sheet.Column{
+			{Name: "User"}, {Name: "Protocol"}, {Name: "Client"}, {Name: "From"}, {Name: "Plain", Kind: sheet.Number}, {Name: "Ending", Kind: sheet.Number},
+			{Name: "Refused", Kind: sheet.Number}, {Name: "Exposed", Kind: sheet.Number}, {Name: "Data", Kind: sheet.Number}, {Name: "Clear", Kind: sheet.Number},
+			{Name: "Last seen", Kind: sheet.Word},
+		},
+	}
 	since := r.Since.UTC().Format(minute) + " UTC"
 	if r.Accounts+r.Unknown == 0 {
-		fmt.Fprintf(w, "Nobody used plaintext since %s, and all data connections over TLS were bound.\n", since)
+		s.Above = []string{fmt.Sprintf("Nobody used plaintext since %s, and all data connections over TLS were bound.", since)}
 	} else {
-		fmt.Fprintf(w, "Since %s: %s\n", since, strings.Join(nonEmpty(
-			count(r.Accounts, "account", "accounts"), count(r.Unknown, "name without an account", "names without an account")), " and "))
+		s.Above = []string{fmt.Sprintf("Since %s: %s", since, strings.Join(nonEmpty(
+			count(r.Accounts, "account", "accounts"), count(r.Unknown, "name without an account", "names without an account")), " and "))}
 	}
-	if len(r.Rows) > 0 {
-		fmt.Fprintln(w)
-		var rows [][]string
-		for _, row := range r.Rows {
-			rows = append(rows, []string{
-				orDash(row.User), string(row.Protocol), orDash(shortened(row.Client)), orDash(row.Remote),
-				fmt.Sprint(row.PlainLogins), fmt.Sprint(row.Ending), fmt.Sprint(row.Refused), fmt.Sprint(row.Exposed),
-				ratio(row.DataBound, row.DataBound+row.DataUnbound), fmt.Sprint(row.DataClear), row.LastSeen.UTC().Format(minute),
-			})
-		}
-		table(w, []string{"USER", "PROTOCOL", "CLIENT", "FROM", "PLAIN", "ENDING", "REFUSED", "EXPOSED", "DATA", "CLEAR", "LAST SEEN"}, rows)
-	}
-	if len(r.Notes) > 0 {
-		fmt.Fprintln(w)
+	for _, row := range r.Rows {
+		s.Rows = append(s.Rows, []string{
+			row.User, string(row.Protocol), shortened(row.Client), row.Remote,
+			fmt.Sprint(row.PlainLogins), fmt.Sprint(row.Ending), fmt.Sprint(row.Refused), fmt.Sprint(row.Exposed),
+			ratio(row.DataBound, row.DataBound+row.DataUnbound), fmt.Sprint(row.DataClear), stamp(row.LastSeen),
+		})
 	}
 	for _, n := range r.Notes {
-		fmt.Fprintf(w, "note: %s\n", n)
+		s.Below = append(s.Below, "note: "+n)
 	}
+	return s
 }
 
 // count is a number with its noun, or nothing for none.
@@ -107,17 +115,10 @@ func nonEmpty(list ...string) []string {
 	return out
 }
 
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
-// ratio is a part of a whole, or a dash for none of none.
+// ratio is a part of a whole, or nothing for none of none.
 func ratio(part, whole int64) string {
 	if whole == 0 {
-		return "-"
+		return ""
 	}
 	return fmt.Sprintf("%d/%d", part, whole)
 }

@@ -2,16 +2,16 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
+	"gateway/internal/sheet"
 )
 
 func (c *cli) reportDevices() *cobra.Command {
-	var since string
+	var f reportFlags
 	cmd := &cobra.Command{
 		Use: "devices", Short: "Show the devices of the rules, until when they are let in, and whether they still come",
 		Long: `Show the devices of the policy file, by name.
@@ -25,36 +25,37 @@ func (c *cli) reportDevices() *cobra.Command {
   gateway report devices --since 90d --json`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.overRecord(cmd, since, func(r reporting) (int, error) {
-				policy, err := r.policy()
-				if err != nil {
-					return 0, err
-				}
-				report, err := admin.Devices(r.ctx, r.reader, policy.Devices(r.until), r.since, r.until)
-				if err != nil {
-					return 0, err
-				}
-				return report.Unread, c.print(report, func(w io.Writer) { showDevices(w, report) })
-			})
+			return c.report(cmd, f, deviceReport)
 		},
 	}
-	sinceFlag(cmd, &since, "30d")
+	f.addForms(cmd, "30d")
 	return cmd
 }
 
-func showDevices(w io.Writer, r admin.DeviceReport) {
-	if len(r.Rows) == 0 {
-		fmt.Fprintln(w, "The policy has no devices.")
-		return
+func deviceReport(r reporting) (made, error) {
+	policy, err := r.policy()
+	if err != nil {
+		return made{}, err
 	}
-	var rows [][]string
+	reader, err := r.record()
+	if err != nil {
+		return made{}, err
+	}
+	report, err := admin.Devices(r.ctx, reader, policy.Devices(r.until), r.since, r.until)
+	return made{data: report, sheet: deviceSheet(report), unread: report.Unread}, err
+}
+
+func deviceSheet(r admin.DeviceReport) sheet.Sheet {
+	s := sheet.Sheet{
+		Title: "Devices", None: "The policy has no devices.",
+		Columns: []sheet.Column{
+			{Name: "Device"}, {Name: "State"}, {Name: "Waived"}, {Name: "From"}, {Name: "Logins", Kind: sheet.Number}, {Name: "Refused", Kind: sheet.Number},
+			{Name: "Last seen", Kind: sheet.Word}, {Name: "End", Kind: sheet.Word}, {Name: "Owner"},
+		},
+	}
 	for _, row := range r.Rows {
-		seen := "-"
-		if !row.LastSeen.IsZero() {
-			seen = row.LastSeen.UTC().Format(minute)
-		}
-		rows = append(rows, []string{row.Name, row.State(), strings.Join(row.Allow, ","), strings.Join(row.From, ","),
-			fmt.Sprint(row.Logins), fmt.Sprint(row.Refused), seen, row.LastDay, row.Owner})
+		s.Rows = append(s.Rows, []string{row.Name, row.State(), strings.Join(row.Allow, ","), strings.Join(row.From, ","),
+			fmt.Sprint(row.Logins), fmt.Sprint(row.Refused), stamp(row.LastSeen), row.LastDay, row.Owner})
 	}
-	table(w, []string{"DEVICE", "STATE", "WAIVED", "FROM", "LOGINS", "REFUSED", "LAST SEEN", "END", "OWNER"}, rows)
+	return s
 }

@@ -1,10 +1,9 @@
-package migration
+package sheet
 
 import (
 	_ "embed"
 	"html/template"
 	"io"
-	"time"
 )
 
 //go:embed page.html
@@ -26,31 +25,21 @@ type bar struct {
 
 // page is what the template shows.
 type page struct {
-	Report
-	Title  string
-	Bars   []bar
-	Most   int64 // logins of the day with the most
-	Order  []State
-	Width  float64
-	Height float64
+	*Sheet
+	Bars          []bar
+	First, Last   string // days of the plot
+	Most          int64  // logins of the day with the most
+	Width, Height float64
 }
 
-// WriteHTML writes the report as one page that needs nothing else, neither a network nor
-// scripts, and can be printed.
-func (r Report) WriteHTML(w io.Writer, hostname string) error {
-	text, err := template.New("page").Funcs(template.FuncMap{
-		"minute": func(t time.Time) string {
-			if t.IsZero() {
-				return "–"
-			}
-			return t.UTC().Format("2006-01-02 15:04")
-		},
-		"day": func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
-	}).Parse(pageText)
+// WriteHTML writes the sheet as one page that needs nothing else:
+// neither a network nor scripts.
+func (s *Sheet) WriteHTML(w io.Writer) error {
+	text, err := template.New("page").Parse(pageText)
 	if err != nil {
 		return err
 	}
-	p := page{Report: r, Title: "Away from plaintext: " + hostname, Order: []State{Plain, Both, Encrypted, KeyOnly, Unseen}, Width: plotWidth, Height: plotHeight}
+	p := page{Sheet: s, Width: plotWidth, Height: plotHeight}
 	p.plot()
 	return text.Execute(w, p)
 }
@@ -63,6 +52,7 @@ func (p *page) plot() {
 	if p.Most == 0 {
 		return
 	}
+	p.First, p.Last = p.Days[0].Date, p.Days[len(p.Days)-1].Date
 	step := plotWidth / float64(len(p.Days))
 	unit := plotHeight / float64(p.Most)
 	for i, d := range p.Days {

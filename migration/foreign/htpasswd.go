@@ -1,0 +1,47 @@
+package foreign
+
+import "strings"
+
+func htpasswdFormat() Format {
+	return Format{
+		Name: "htpasswd", Files: "FILE", Short: "a password file of Apache or nginx: NAME:HASH",
+		Read: func(files Files, names []string) (Found, error) {
+			if err := oneFile(names); err != nil {
+				return Found{}, err
+			}
+			content, err := files.Read(names[0])
+			if err != nil {
+				return Found{}, err
+			}
+			var found Found
+			for l := range lines(names[0], content, &found) {
+				if !strings.HasPrefix(strings.TrimSpace(l.Text), "#") {
+					htpasswdLine(l, &found)
+				}
+			}
+			return found, nil
+		},
+	}
+}
+
+// htpasswdLine reads NAME:HASH; nginx lets a comment follow, after another colon.
+func htpasswdLine(l line, found *Found) {
+	f := strings.Split(l.Text, ":")
+	switch {
+	case len(f) < 2:
+		found.refuse(l.At, "", "the line has no colon: want NAME:HASH")
+	case f[0] == "":
+		found.refuse(l.At, "", "there is no name before the colon")
+	case f[1] == "":
+		found.refuse(l.At, f[0], "it has an empty password, so that everybody could come in: give it one")
+	case len(f) == 3 && isHex(f[2], 32):
+		found.refuse(l.At, f[0], "the file is one of htdigest, whose hashes are good for one realm of HTTP only: give it another password")
+	default:
+		found.Accounts = append(found.Accounts, Account{Name: f[0], At: l.At, Hash: f[1]})
+	}
+}
+
+// isHex reports whether s is so many hexadecimal digits.
+func isHex(s string, digits int) bool {
+	return len(s) == digits && strings.Trim(s, "0123456789abcdefABCDEF") == ""
+}
