@@ -68,7 +68,7 @@ func (a *Accounts) examine(ctx context.Context, s suspect) {
 	}
 	bounded, cancel := context.WithDeadline(ctx, s.since.Add(suspectTime))
 	defer cancel()
-	release, err := a.cfg.Budget.AcquireIdle(bounded, hash.MemoryKiB())
+	release, err := a.cfg.Budget.AcquireIdle(bounded, hash.Price().MemoryKiB)
 	if err != nil {
 		return
 	}

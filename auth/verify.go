@@ -163,7 +163,7 @@ func (a *Accounts) fly(ctx context.Context, source netip.Addr, one *flight, name
 		one.right, one.err = right, nil
 		return
 	}
-	release, err := a.cfg.Budget.Acquire(ctx, source, hash.MemoryKiB())
+	release, err := a.cfg.Budget.Acquire(ctx, source, hash.Price().MemoryKiB)
 	if err != nil {
 		one.err = notHashed(err)
 		if ctx.Err() != nil {

@@ -1,56 +1,19 @@
-// Package hashes holds the password hashes that the gateway stores: what they
-// look like, what one costs, and how a password is compared with it. Nothing
-// else in the tree parses a hash.
-//
-// There is one scheme, argon2id (RFC 9106) in the PHC string format. A hash of
-// any other scheme, or one dearer than the limits here, is refused when it is
-// parsed: nothing is guessed and nothing is computed before its price is known.
 package hashes
 
 import (
-	"crypto/rand"
 	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
-
-	"golang.org/x/crypto/argon2"
 )
 
-// The price of a new hash: the OWASP minimum for argon2id, about 50 ms.
-const (
-	newMemoryKiB = 19456
-	newPasses    = 2
-	newLanes     = 1
-	newSaltBytes = 16
-	newSumBytes  = 32
-)
-
-// The limits of a hash that is accepted. Work, memory times passes, is what the
-// time depends on: maxWork is about thirteen times that of a new hash.
-const (
-	maxMemoryKiB = 128 << 10
-	maxPasses    = 64
-	maxLanes     = 8
-	maxWork      = 512 << 10 // KiB times passes
-	minSaltBytes = 8
-	maxSaltBytes = 64
-	minSumBytes  = 16
-	maxSumBytes  = 64
-	// maxTextBytes bounds the text before it is looked at.
-	maxTextBytes = 512
-)
-
-const (
-	scheme  = "argon2id"
-	version = "v=19"
-)
+// maxTextBytes bounds a text before it is looked at.
+const maxTextBytes = 2048
 
 var (
-	// ErrScheme is a hash of a scheme that is not known.
-	ErrScheme = errors.New("unknown password hash scheme")
+	// ErrScheme is a hash of a scheme that is not known or not verified here.
+	ErrScheme = errors.New("password hash scheme is not usable")
 	// ErrMalformed is a hash that does not have the form of its scheme.
 	ErrMalformed = errors.New("malformed password hash")
 	// ErrCost is a hash that would cost too much to verify.
@@ -58,148 +21,195 @@ var (
 )
 
 // Hash is a password hash whose price is known and within the limits. Make one
-// with Parse, New or Dummy; the zero Hash matches nothing.
+// with Parse, Foreign, New or Dummy; the zero Hash matches nothing.
 type Hash struct {
-	memoryKiB, passes uint32
-	lanes             uint8
-	salt, sum         []byte
+	recipe
+	output string // what recipe makes of the password, unless it is wrapped
+	// outer, if it is there, is what output is replaced by: argon2id over it.
+	outer *argon
+	// first is how many bytes count of a password whose scheme cut it off; 0 is all.
+	first int
 }
 
-// New hashes password at the present price. It takes about 50 ms and MemoryKiB
-// of memory.
-func New(password string) Hash {
-	h := blank()
-	_, _ = rand.Read(h.salt) // never fails (crypto/rand)
-	h.sum = h.compute(password, newSumBytes)
-	return h
+// recipe makes the output of a hash from a password: a scheme with its parameters
+// and salt, read and priced.
+type recipe struct {
+	scheme  string
+	setting string // the canonical text up to the output
+	price   Price
+	size    int // characters of the output
+	// weak says that a computer that has the hash can try very many passwords.
+	weak bool
+	// truncates is how many bytes of a password the scheme looks at; 0 is all.
+	truncates int
+	// text says that the scheme takes the password for a string that ends at NUL.
+	text   bool
+	derive func(password string) string
 }
 
-// Dummy returns a hash that no password matches and that costs what a new one
-// does, to be compared with where there is none.
-func Dummy() Hash {
-	h := blank()
-	_, _ = rand.Read(h.salt)
-	h.sum = make([]byte, newSumBytes)
-	_, _ = rand.Read(h.sum)
-	return h
-}
-
-func blank() Hash {
-	return Hash{memoryKiB: newMemoryKiB, passes: newPasses, lanes: newLanes, salt: make([]byte, newSaltBytes)}
-}
-
-// Parse reads the form that Encode writes,
-// "$argon2id$v=19$m=19456,t=2,p=1$SALT$SUM", and nothing else: no other order,
-// no sign, no leading zero, no padding. The error is ErrScheme, ErrMalformed or
-// ErrCost and does not quote the hash.
+// Parse reads what Encode writes, and nothing else: there is one text for a hash.
+// The error is ErrScheme, ErrMalformed or ErrCost and does not quote the hash.
 func Parse(text string) (Hash, error) {
 	if len(text) > maxTextBytes {
-		return Hash{}, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, maxTextBytes)
+		return Hash{}, malformed("longer than %d bytes", maxTextBytes)
 	}
-	part := strings.Split(text, "$")
-	if len(part) < 2 || part[0] != "" {
-		return Hash{}, ErrScheme
+	if rest, ok := strings.CutPrefix(text, wrappedPrefix); ok {
+		return parseWrapped(rest)
 	}
-	if part[1] != scheme {
-		return Hash{}, ErrScheme
+	first := 0
+	if inner, digits, ok := cutLast(text, firstMark); ok && strings.HasPrefix(text, argonPrefix) {
+		n, err := parseNumber("first", digits, 1, maxFirst)
+		if err != nil {
+			return Hash{}, err
+		}
+		text, first = inner, int(n)
 	}
-	if len(part) != 6 {
-		return Hash{}, fmt.Errorf("%w: %d parts, want 5", ErrMalformed, len(part)-1)
-	}
-	if part[2] != version {
-		return Hash{}, fmt.Errorf("%w: version is not 19", ErrMalformed)
-	}
-	h, err := parsePrice(part[3])
-	if err != nil {
-		return Hash{}, err
-	}
-	if h.salt, err = parseBytes("salt", part[4], minSaltBytes, maxSaltBytes); err != nil {
-		return Hash{}, err
-	}
-	if h.sum, err = parseBytes("sum", part[5], minSumBytes, maxSumBytes); err != nil {
-		return Hash{}, err
-	}
-	return h, nil
+	h, err := parseBare(text)
+	h.first = first
+	return h, err
 }
 
-// parsePrice reads "m=19456,t=2,p=1".
-func parsePrice(text string) (Hash, error) {
-	param := strings.Split(text, ",")
-	if len(param) != 3 {
-		return Hash{}, fmt.Errorf("%w: want m, t and p", ErrMalformed)
-	}
-	m, err := parseParam("m", param[0], maxMemoryKiB)
+// parseBare reads a hash that is not wrapped.
+func parseBare(text string) (Hash, error) {
+	s, err := schemeOf(text)
 	if err != nil {
 		return Hash{}, err
 	}
-	t, err := parseParam("t", param[1], maxPasses)
+	cut := len(text) - s.tail
+	if s.tail == 0 {
+		cut = strings.LastIndexByte(text, '$') + 1
+	}
+	if cut < len(s.prefix) {
+		return Hash{}, malformed("%s: too short", s.name)
+	}
+	setting, output := text[:cut], text[cut:]
+	if err := s.checkOutput(output); err != nil {
+		return Hash{}, err
+	}
+	r, err := s.recipe(setting, len(output))
 	if err != nil {
 		return Hash{}, err
 	}
-	p, err := parseParam("p", param[2], maxLanes)
-	if err != nil {
-		return Hash{}, err
-	}
-	if m < 8*p {
-		return Hash{}, fmt.Errorf("%w: m is below 8 times p (RFC 9106, section 3.1)", ErrMalformed)
-	}
-	if m*t > maxWork {
-		return Hash{}, fmt.Errorf("%w: m times t is over %d", ErrCost, maxWork)
-	}
-	return Hash{memoryKiB: uint32(m), passes: uint32(t), lanes: uint8(p)}, nil
+	return Hash{recipe: r, output: output}, nil
 }
 
-func parseParam(name, text string, limit uint64) (uint64, error) {
-	digits, ok := strings.CutPrefix(text, name+"=")
-	if !ok || digits == "" || digits[0] == '0' || strings.Trim(digits, "0123456789") != "" {
-		return 0, fmt.Errorf("%w: want %s=NUMBER", ErrMalformed, name)
+// Encode returns the text to store, which Parse reads. It is not called String,
+// so that no hash is printed by accident. The zero Hash has none.
+func (h Hash) Encode() string {
+	switch {
+	case h.outer != nil:
+		return h.encodeWrapped()
+	case h.first > 0:
+		return h.setting + h.output + firstMark + strconv.Itoa(h.first)
+	default:
+		return h.setting + h.output
 	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || n > limit { // an error here is a number out of range
-		return 0, fmt.Errorf("%w: %s is over %d", ErrCost, name, limit)
-	}
-	return n, nil
 }
-
-func parseBytes(name, text string, least, most int) ([]byte, error) {
-	// Decoding skips CR and LF, which a hash must not hold.
-	if strings.ContainsAny(text, "\r\n") {
-		return nil, fmt.Errorf("%w: line break in %s", ErrMalformed, name)
-	}
-	b, err := base64.RawStdEncoding.Strict().DecodeString(text)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s is not base64", ErrMalformed, name)
-	}
-	if len(b) < least || len(b) > most {
-		return nil, fmt.Errorf("%w: %s has %d bytes, want %d to %d", ErrMalformed, name, len(b), least, most)
-	}
-	return b, nil
-}
-
-// MemoryKiB is the memory that Matches needs.
-func (h Hash) MemoryKiB() int { return int(h.memoryKiB) }
 
 // Matches reports whether h was made from password. It takes the time and the
 // memory of the hash, and the comparison takes the same time for every result.
 func (h Hash) Matches(password string) bool {
-	if len(h.sum) == 0 {
+	if h.derive == nil {
 		return false
 	}
-	sum := h.compute(password, uint32(len(h.sum)))
-	return subtle.ConstantTimeCompare(sum, h.sum) == 1
+	if h.first > 0 && len(password) > h.first {
+		password = password[:h.first]
+	}
+	if h.text && (strings.IndexByte(password, 0) >= 0 || len(password) > maxTextPassword) {
+		return false
+	}
+	got, want := h.derive(password), h.output
+	if h.outer != nil {
+		got, want = h.outer.derive(got), h.outer.sum
+	}
+	return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
 }
 
-func (h Hash) compute(password string, n uint32) []byte {
-	return argon2.IDKey([]byte(password), h.salt, h.passes, h.memoryKiB, h.lanes, n)
+// Scheme names the scheme as docs/hashes.md does: "argon2id", "sha512-crypt"; of a
+// wrapped hash "argon2id(md5-crypt)".
+func (h Hash) Scheme() string {
+	if h.outer != nil {
+		return argonID + "(" + h.scheme + ")"
+	}
+	return h.scheme
 }
 
-// Encode returns the text to store, which Parse reads. It is not called String,
-// so that no hash is printed by accident.
-func (h Hash) Encode() string {
-	b64 := base64.RawStdEncoding
-	return fmt.Sprintf("$%s$%s$m=%d,t=%d,p=%d$%s$%s", scheme, version, h.memoryKiB, h.passes, h.lanes,
-		b64.EncodeToString(h.salt), b64.EncodeToString(h.sum))
+// Price is what Matches takes.
+func (h Hash) Price() Price {
+	p := h.price
+	if h.outer != nil {
+		p = p.and(h.outer.price())
+	}
+	return p
+}
+
+// Weak reports whether whoever has the hash can try very many passwords, so that it
+// is to be wrapped: every scheme that needs no memory, bcrypt below cost 10, and
+// others with parameters far below those of a new hash.
+func (h Hash) Weak() bool { return h.derive != nil && h.weak && h.outer == nil }
+
+// Current reports whether h is what New would make. Any other is to be replaced by
+// Renew when the password is known.
+func (h Hash) Current() bool {
+	return h.outer == nil && strings.HasPrefix(h.setting, newPrice) && len(h.setting) >= len(newPrice)+newSaltChars
+}
+
+// Truncates is how many bytes of a password count; 0 is all of them.
+func (h Hash) Truncates() int {
+	if h.first > 0 {
+		return h.first
+	}
+	return h.truncates
+}
+
+// Renew hashes password, which h matches, at the present price. What h did not look at
+// of the password the new hash does not look at either: another client of the same
+// user may have stored another end of it.
+func (h Hash) Renew(password string) Hash {
+	n := h.Truncates()
+	if n == 0 || len(password) < n {
+		return New(password)
+	}
+	renewed := New(password[:n])
+	renewed.first = n
+	return renewed
 }
 
 // Format keeps a hash out of whatever is printed: it is for the store alone.
 func (h Hash) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[hash]") }
+
+const (
+	// firstMark is followed by how many bytes of the password count.
+	firstMark = "$first="
+	maxFirst  = 1024
+	// maxTextPassword is for schemes whose price grows with the password.
+	maxTextPassword = 256
+)
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrMalformed, fmt.Errorf(format, args...))
+}
+
+// parseNumber reads a number without sign or leading zero. One that is too large
+// costs too much.
+func parseNumber(name, digits string, least, most uint64) (uint64, error) {
+	if digits == "" || digits[0] == '0' && digits != "0" || strings.Trim(digits, "0123456789") != "" {
+		return 0, malformed("%s is not a number", name)
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || n > most { // an error here is a number out of range
+		return 0, fmt.Errorf("%w: %s is over %d", ErrCost, name, most)
+	}
+	if n < least {
+		return 0, malformed("%s is below %d", name, least)
+	}
+	return n, nil
+}
+
+// cutLast is strings.Cut at the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
