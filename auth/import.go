@@ -376,3 +376,19 @@ func (im *importer) applyLists(id int64, p plannedImport) error {
 	}
 	return nil
 }
+
+// HashOf returns the hash of the account's password, as hashes.Parse reads it, for another
+// gateway to have; empty if it has none. Errors: ErrNotExist.
+func (a *Accounts) HashOf(ctx context.Context, name string) (string, error) {
+	r, err := a.find(ctx, name)
+	switch {
+	case err != nil:
+		return "", err
+	case r == nil:
+		return "", about(name, errNoAccount)
+	case r.password == 0 || r.unreadable != nil:
+		return "", nil
+	default:
+		return r.hash.Encode(), nil
+	}
+}

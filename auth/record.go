@@ -16,10 +16,10 @@ import (
 
 // Info is what an administrator sees of an account. It holds no secret.
 type Info struct {
-	Name      string    `json:"name"`
-	Groups    []string  `json:"groups"`
-	Allowance           // its own; what its groups add is in session.Identity.Access
-	Disabled  bool      `json:"disabled"`
+	Name      string   `json:"name"`
+	Groups    []string `json:"groups"`
+	Allowance          // its own; what its groups add is in session.Identity.Access
+	Disabled  bool     `json:"disabled"`
 	// Home is the folder of its files; empty is that of its name in the storage.
 	Home string `json:"home,omitempty"`
 	// Expires is the first moment at which it is over; zero is never.
