@@ -32,6 +32,9 @@ type Budget interface {
 	// session.ErrUnavailable or session.ErrTooMany when there is no place, or the
 	// context's.
 	Acquire(ctx context.Context, source netip.Addr, memKiB int) (release func(), err error)
+	// AcquireHeavy is Acquire for a hash of the heavy class (hashes.Heavy). release is
+	// told whether the password was right.
+	AcquireHeavy(ctx context.Context, source netip.Addr, memKiB int) (release func(right bool), err error)
 	// AcquireIdle is Acquire for work that can wait until nobody else has any.
 	AcquireIdle(ctx context.Context, memKiB int) (release func(), err error)
 }
@@ -83,6 +86,8 @@ type Accounts struct {
 	usedTokens noted[string, tokenUse]    // by the token's id
 
 	suspects chan suspect
+	renewals chan renewal
+	weak     chan struct{} // holds one when there may be hashes to wrap
 }
 
 // Open reads the accounts from db, which must stay open for as long as they are
@@ -98,7 +103,9 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Accounts, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}
-	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy(), key: key, suspects: make(chan suspect, maxSuspects)}
+	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy(), key: key, suspects: make(chan suspect, maxSuspects),
+		renewals: make(chan renewal, maxRenewals), weak: make(chan struct{}, 1)}
+	a.weak <- struct{}{} // of an import while nothing ran
 	if a.phantom.key, err = db.Secret(ctx, "phantoms", phantomKeySize); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)
 	}
@@ -274,6 +281,11 @@ type oneAtATime chan struct{}
 
 func (o oneAtATime) AcquireIdle(ctx context.Context, memKiB int) (func(), error) {
 	return o.Acquire(ctx, netip.Addr{}, memKiB)
+}
+
+func (o oneAtATime) AcquireHeavy(ctx context.Context, source netip.Addr, memKiB int) (func(bool), error) {
+	release, err := o.Acquire(ctx, source, memKiB)
+	return func(bool) { release() }, err
 }
 
 func (o oneAtATime) Acquire(ctx context.Context, _ netip.Addr, _ int) (func(), error) {

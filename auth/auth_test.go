@@ -19,6 +19,7 @@ import (
 type budget struct {
 	mu      sync.Mutex
 	hashes  int
+	heavy   int // of them
 	memKiB  []int
 	sources []netip.Addr
 	running int
@@ -55,6 +56,15 @@ func (b *budget) Acquire(ctx context.Context, source netip.Addr, memKiB int) (fu
 		defer b.mu.Unlock()
 		b.running--
 	}, nil
+}
+
+func (b *budget) AcquireHeavy(ctx context.Context, source netip.Addr, memKiB int) (func(bool), error) {
+	release, err := b.Acquire(ctx, source, memKiB)
+	if err != nil {
+		return nil, err
+	}
+	b.set(func(b *budget) { b.heavy++ })
+	return func(bool) { release() }, nil
 }
 
 func (b *budget) AcquireIdle(ctx context.Context, memKiB int) (func(), error) {

@@ -55,6 +55,7 @@ type record struct {
 	// whenever it is set, even to the same.
 	password int64
 	hash     hashes.Hash
+	imported imported
 	totp     []byte // the secret of its one-time codes, sealed; nil if there is none
 	// scram are the keys of the password, nil if it has none.
 	scram *scram.StoredCredentials
@@ -268,13 +269,18 @@ func (l *loader) totp() error {
 }
 
 func (l *loader) passwords() error {
-	return l.each(`SELECT p.account, p.id, p.hash, p.changed FROM accounts a JOIN account_passwords p ON p.account = a.id`, func(dest func(...any) error) error {
-		var id, password, changed int64
+	return l.each(`SELECT p.account, p.id, p.hash, p.changed, p.imported, p.proven, p.was_in FROM accounts a JOIN account_passwords p ON p.account = a.id`, func(dest func(...any) error) error {
+		var id, password, changed, proven int64
 		var text string
-		if err := dest(&id, &password, &text, &changed); err != nil {
+		var from imported
+		if err := dest(&id, &password, &text, &changed, &from.scheme, &proven, &from.wasIn); err != nil {
 			return err
 		}
+		if proven != 0 {
+			from.proven = fromMicros(proven)
+		}
 		r := l.found[id]
+		r.imported = from
 		r.info.PasswordChanged = fromMicros(changed)
 		hash, err := hashes.Parse(text)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"gateway/auth/hashes"
 	"gateway/session"
 )
 
@@ -62,21 +63,27 @@ func (a *Accounts) examine(ctx context.Context, s suspect) {
 	if err != nil {
 		return
 	}
-	id, hash := int64(0), a.dummy
-	if r != nil && r.password != 0 {
-		id, hash = r.password, r.hash
-	}
+	with := a.storedOf(r)
 	bounded, cancel := context.WithDeadline(ctx, s.since.Add(suspectTime))
 	defer cancel()
-	release, err := a.cfg.Budget.AcquireIdle(bounded, hash.Price().MemoryKiB)
+	release, err := a.idlePlace(bounded, s.source, with.hash.Price())
 	if err != nil {
 		return
 	}
-	right := hash.Matches(c.Secret.Reveal())
-	release()
+	_, right := with.matches(c.Secret.Reveal())
+	release(right)
 	if right {
-		a.expose(c.User, id, s.source)
+		a.expose(c.User, with.id, s.source)
 	}
+}
+
+// idlePlace is place for what is in no hurry.
+func (a *Accounts) idlePlace(ctx context.Context, source netip.Addr, p hashes.Price) (release func(right bool), err error) {
+	if p.Class() == hashes.Heavy {
+		return a.place(ctx, source, p)
+	}
+	free, err := a.cfg.Budget.AcquireIdle(ctx, p.MemoryKiB)
+	return func(bool) { free() }, err
 }
 
 // sortExposures puts the last one first.

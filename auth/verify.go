@@ -94,11 +94,8 @@ func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c sess
 		if err != nil {
 			return false, err
 		}
-		id, hash := int64(0), a.dummy
-		if r != nil && r.password != 0 {
-			id, hash = r.password, r.hash
-		}
-		right, again, err := a.compare(ctx, source, c, id, hash)
+		stored := a.storedOf(r)
+		right, again, err := a.compare(ctx, source, c, stored)
 		if err != nil {
 			return false, err
 		}
@@ -107,14 +104,29 @@ func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c sess
 		switch {
 		case err != nil:
 			return false, err
-		case passwordOf(now) != id:
+		case passwordOf(now) != stored.id:
 			continue
-		case !right || id == 0:
+		case !right || stored.id == 0:
 			return again, session.ErrDenied
 		default:
 			return again, nil
 		}
 	}
+}
+
+// stored is a hash to compare a password with.
+type stored struct {
+	id   int64 // 0 for one that nothing matches
+	hash hashes.Hash
+	from imported
+}
+
+// storedOf is that of an account, or one like any other where there is none.
+func (a *Accounts) storedOf(r *record) stored {
+	if r == nil || r.password == 0 {
+		return stored{hash: a.dummy}
+	}
+	return stored{r.password, r.hash, r.imported}
 }
 
 func passwordOf(r *record) int64 {
@@ -124,19 +136,19 @@ func passwordOf(r *record) int64 {
 	return r.password
 }
 
-// compare says whether the secret of c matches hash, whose id is given, by the
-// memo or by hashing it; again is a result of before. Who offers the same proof meanwhile waits for the one
+// compare says whether the secret of c matches with, by the memo or by hashing it;
+// again is a result of before. Who offers the same proof meanwhile waits for the one
 // result.
-func (a *Accounts) compare(ctx context.Context, source netip.Addr, c session.Credential, id int64, hash hashes.Hash) (right, again bool, err error) {
+func (a *Accounts) compare(ctx context.Context, source netip.Addr, c session.Credential, with stored) (right, again bool, err error) {
 	name := a.memo.name(c.User)
-	proof := a.memo.proof(name, id, c.Secret.Reveal())
+	proof := a.memo.proof(name, with.id, c.Secret.Reveal())
 	for {
 		if right, known := a.memo.recall(name, proof, time.Now()); known {
 			return right, true, nil
 		}
 		one, pilot := a.flights.join(proof)
 		if pilot {
-			a.fly(ctx, source, one, name, proof, c.Secret, hash)
+			a.fly(ctx, source, one, name, proof, c, with)
 			return one.right, false, one.err
 		}
 		select {
@@ -155,7 +167,7 @@ func (a *Accounts) compare(ctx context.Context, source netip.Addr, c session.Cre
 var errHungUp = errors.New("gave up waiting")
 
 // fly hashes within the budget and lands the flight.
-func (a *Accounts) fly(ctx context.Context, source netip.Addr, one *flight, name nameMAC, proof mac, secret session.Secret, hash hashes.Hash) {
+func (a *Accounts) fly(ctx context.Context, source netip.Addr, one *flight, name nameMAC, proof mac, c session.Credential, with stored) {
 	defer a.flights.land(proof, one)
 	one.err = notHashed(errors.New("hashing did not end")) // stays if it panics
 	// It may have landed between the look into the memo and the take-off.
@@ -163,7 +175,7 @@ func (a *Accounts) fly(ctx context.Context, source netip.Addr, one *flight, name
 		one.right, one.err = right, nil
 		return
 	}
-	release, err := a.cfg.Budget.Acquire(ctx, source, hash.Price().MemoryKiB)
+	release, err := a.place(ctx, source, with.hash.Price())
 	if err != nil {
 		one.err = notHashed(err)
 		if ctx.Err() != nil {
@@ -171,10 +183,22 @@ func (a *Accounts) fly(ctx context.Context, source netip.Addr, one *flight, name
 		}
 		return
 	}
-	defer release()
-	one.right = hash.Matches(secret.Reveal())
-	one.err = nil
-	a.memo.remember(name, proof, one.right, time.Now())
+	defer func() { release(one.right) }()
+	as, right := with.matches(c.Secret.Reveal())
+	one.right, one.err = right, nil
+	a.memo.remember(name, proof, right, time.Now())
+	if right {
+		a.toRenew(c.User, source, with, as)
+	}
+}
+
+// place waits for a place to compute a hash of that price.
+func (a *Accounts) place(ctx context.Context, source netip.Addr, p hashes.Price) (release func(right bool), err error) {
+	if p.Class() == hashes.Heavy {
+		return a.cfg.Budget.AcquireHeavy(ctx, source, p.MemoryKiB)
+	}
+	free, err := a.cfg.Budget.Acquire(ctx, source, p.MemoryKiB)
+	return func(bool) { free() }, err
 }
 
 // notHashed makes err one of the temporary kinds: that there was no time to

@@ -52,6 +52,9 @@ type Hashing struct {
 	idle    []*turn              // for when nobody waits and none is computed
 	served  uint64               // counts turns, to take sources in rotation
 	last    map[netip.Prefix]uint64
+	resting bool // nobody is given a turn until it ends
+
+	heavy *Hashing // for AcquireHeavy
 }
 
 // A turn is one who waits.
@@ -84,6 +87,12 @@ func NewHashing(cfg HashingConfig) *Hashing {
 	if cfg.MaxWait <= 0 {
 		cfg.MaxWait = defaultHashWait
 	}
+	h := newHashing(cfg)
+	h.heavy = newHashing(HashingConfig{MaxAtOnce: 1, MaxMemory: heavyMemory, MaxWaiting: heavyWaiting, MaxWait: heavyWait})
+	return h
+}
+
+func newHashing(cfg HashingConfig) *Hashing {
 	return &Hashing{cfg: cfg, running: make(map[netip.Prefix]int), last: make(map[netip.Prefix]uint64)}
 }
 
@@ -163,6 +172,9 @@ func (h *Hashing) refuse(i int, err error) {
 // next is waited for even if another would fit beside those that run: a hash that
 // needs much memory must get its turn too.
 func (h *Hashing) dispatch() {
+	if h.resting {
+		return
+	}
 	for len(h.waiting) > 0 && h.busy < h.cfg.MaxAtOnce {
 		i := h.next()
 		t := h.waiting[i]

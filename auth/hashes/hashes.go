@@ -134,6 +134,9 @@ func (h Hash) Scheme() string {
 	return h.scheme
 }
 
+// Original is Scheme without what it was wrapped in.
+func (h Hash) Original() string { return h.scheme }
+
 // Price is what Matches takes.
 func (h Hash) Price() Price {
 	p := h.price

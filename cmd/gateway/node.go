@@ -137,8 +137,9 @@ func (n *node) serve(ctx, cut context.Context) error {
 		"certificates": func(ctx context.Context) error { n.certs.Run(ctx); return nil },
 		"host keys":    func(ctx context.Context) error { n.hostKeys.Run(ctx.Done()); return nil }, "queue": n.queue.Run, "storage": n.sweep,
 		"refused passwords": n.accounts.VerifySuspects,
-		"reminders":         n.remind,
-		"control":           func(ctx context.Context) error { return n.commands.Serve(ctx, n.control) },
+		"password hashes":   n.accounts.RenewHashes, "weak hashes": n.accounts.WrapHashes,
+		"reminders": n.remind,
+		"control":   func(ctx context.Context) error { return n.commands.Serve(ctx, n.control) },
 	} {
 		n.background.Go(func() {
 			if err := task(background); err != nil && background.Err() == nil {
