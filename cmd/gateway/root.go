@@ -55,7 +55,7 @@ Start here:  gateway demo`,
 	for id, commands := range map[string][]*cobra.Command{
 		"node":   {c.demoCommand(), c.initCommand(), c.checkCommand(), c.runCommand(), c.certCommand(), c.configCommand()},
 		"manage": {c.userCommand(), c.tokenCommand(), c.groupCommand(), c.policyCommand(), c.mailCommand()},
-		"look":   {c.auditCommand(), c.reportCommand(), c.sessionsCommand(), c.bansCommand(), c.queueCommand()},
+		"look":   {c.auditCommand(), c.importCommand(), c.exportCommand(), c.reportCommand(), c.sessionsCommand(), c.bansCommand(), c.queueCommand()},
 	} {
 		for _, cmd := range commands {
 			cmd.GroupID = id
