@@ -180,7 +180,7 @@ func (p *PreparedAccount) password(a foreign.Account) error {
 	case p.Plain:
 		p.Secret = "plain:" + a.Plain.Reveal()
 	case a.Hash != "":
-		h, err := hashes.Foreign(a.Hash)
+		h, err := readHash(a.Hash)
 		if err != nil {
 			return fmt.Errorf("its password: %w; give it a new one on the old server, or make the account by hand (gateway user add)", err)
 		}
@@ -189,17 +189,21 @@ func (p *PreparedAccount) password(a foreign.Account) error {
 	return nil
 }
 
-// StoreSecret makes what is stored of the password, in about 50 ms for one that is plain
-// or weak. The error is an auth.ErrInvalid.
-func (p *PreparedAccount) StoreSecret() error {
-	if p.Plain {
-		made, err := auth.StorePassword(p.source.Plain)
-		p.Stored = made
-		return err
+// readHash reads a hash of another program, or of another gateway.
+func readHash(text string) (hashes.Hash, error) {
+	if h, err := hashes.Parse(text); err == nil {
+		return h, nil
 	}
-	h, err := p.Hash.Wrap() // only what is weak
-	if err == nil {
-		p.Stored = auth.StoreHash(h)
+	return hashes.Foreign(text)
+}
+
+// StoreSecret makes what is stored of the password, in about 50 ms for one that is plain.
+// The error is an auth.ErrInvalid.
+func (p *PreparedAccount) StoreSecret() (err error) {
+	if !p.Plain {
+		p.Stored = auth.StoreHash(p.Hash)
+		return nil
 	}
+	p.Stored, err = auth.StorePassword(p.source.Plain)
 	return err
 }

@@ -110,6 +110,7 @@ func (a *Accounts) Import(ctx context.Context, format string, list []Imported) (
 	if err != nil {
 		return nil, fmt.Errorf("import: %w", err)
 	}
+	a.lookForWeak()
 	for _, p := range plans {
 		if p.Action == ImportChange && len(p.After.Keys) > len(p.Before.Keys) {
 			a.forgetExposure(p.Name)
@@ -307,14 +308,7 @@ func (im *importer) apply(p plannedImport, in Imported) error {
 		return err
 	}
 	if p.Password {
-		made, err := in.Stored.secrets()
-		if err != nil {
-			return err
-		}
-		if _, err := im.tx.ExecContext(im.ctx, `DELETE FROM account_passwords WHERE account = $1`, id); err != nil {
-			return err
-		}
-		if err := putPassword(im.ctx, im.tx, id, made, im.now); err != nil {
+		if err := in.Stored.put(im.ctx, im.tx, id, im.now); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 
 	"github.com/xdg-go/scram"
@@ -12,8 +14,10 @@ import (
 // Stored is a password in the form in which it is stored, made where there is time to
 // make it: an import makes many.
 type Stored struct {
-	Hash  string       `json:"hash"` // hashes.Hash.Encode
-	SCRAM *StoredSCRAM `json:"scram,omitempty"`
+	Hash string `json:"hash"` // hashes.Hash.Encode
+	// Foreign is a hash that another program made of a password that is not known.
+	Foreign bool         `json:"foreign,omitempty"`
+	SCRAM   *StoredSCRAM `json:"scram,omitempty"`
 }
 
 // StoredSCRAM are the keys of a password for SCRAM-SHA-256.
@@ -36,19 +40,28 @@ func StorePassword(password session.Secret) (Stored, error) {
 	return s, nil
 }
 
-// StoreHash is a password of which there is a hash only.
-func StoreHash(h hashes.Hash) Stored { return Stored{Hash: h.Encode()} }
+// StoreHash is a password of which there is a hash only. One that is Weak is wrapped once
+// it is stored (Accounts.WrapHashes), and any is replaced at the first good login.
+func StoreHash(h hashes.Hash) Stored { return Stored{Hash: h.Encode(), Foreign: true} }
 
-// secrets are what goes into the store. The error is an ErrInvalid.
-func (s Stored) secrets() (secrets, error) {
-	if _, err := hashes.Parse(s.Hash); err != nil {
-		return secrets{}, &kind{fmt.Sprintf("password: %v", err), ErrInvalid}
+// put stores it in place of the password that an account has. The error is an ErrInvalid
+// if it is none.
+func (s Stored) put(ctx context.Context, tx *sql.Tx, account, now int64) error {
+	hash, err := hashes.Parse(s.Hash)
+	switch {
+	case err != nil:
+		return &kind{fmt.Sprintf("password: %v", err), ErrInvalid}
+	case s.Foreign:
+		return putHash(ctx, tx, account, hash, now)
 	}
-	out := secrets{hash: s.Hash}
+	if _, err := tx.ExecContext(ctx, `DELETE FROM account_passwords WHERE account = $1`, account); err != nil {
+		return err
+	}
+	made := secrets{hash: s.Hash}
 	if k := s.SCRAM; k != nil {
-		out.scram = &scram.StoredCredentials{
+		made.scram = &scram.StoredCredentials{
 			KeyFactors: scram.KeyFactors{Salt: string(k.Salt), Iters: k.Iterations}, StoredKey: k.StoredKey, ServerKey: k.ServerKey,
 		}
 	}
-	return out, nil
+	return putPassword(ctx, tx, account, made, now)
 }
