@@ -36,8 +36,9 @@ func method[In, Out any](fn func(*Service, context.Context, In) (Out, error)) ca
 	}
 }
 
-// maxRequest bounds a request on the control socket, in bytes.
-const maxRequest = 4 << 20
+// maxRequest bounds a request on the control socket, in bytes. An import of a hundred
+// thousand accounts is one.
+const maxRequest = 128 << 20
 
 // fault is how an error travels.
 type fault struct {

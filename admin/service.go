@@ -59,6 +59,8 @@ type Service struct {
 	Rules     Rules
 	Kept      Keeper
 	DKIM      *dkim.Keys
+	// Reserved are folders in which no account may have its files.
+	Reserved []string
 	// NameKey and CohortKey are those of session.Config.
 	NameKey, CohortKey []byte
 
@@ -135,6 +137,10 @@ func methods() map[string]call {
 		"user.totp.remove":    method((*Service).totpRemove),
 		"user.address.add":    method((*Service).addressAdd),
 		"user.address.remove": method((*Service).addressRemove),
+
+		"user.export":  method((*Service).userExport),
+		"import.plan":  method((*Service).importPlan),
+		"import.apply": method((*Service).importApply),
 
 		"token.add":    method((*Service).tokenAdd),
 		"token.remove": method((*Service).tokenRemove),
@@ -217,6 +223,8 @@ const (
 	verbAccept  session.Verb = "accept"
 	verbRotate  session.Verb = "rotate"
 	verbEnrol   session.Verb = "enrol"
+	verbImport  session.Verb = "import"
+	verbExport  session.Verb = "export"
 )
 
 // record runs one change between its two records: that it begins, without which

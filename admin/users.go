@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"gateway/auth"
 	"gateway/queue"
@@ -30,9 +31,11 @@ type NewUser struct {
 
 // UserUpdate changes what is not nil.
 type UserUpdate struct {
-	Name   string    `json:"name"`
-	Groups *[]string `json:"groups"`
-	Route  *string   `json:"route"`
+	Name    string     `json:"name"`
+	Groups  *[]string  `json:"groups"`
+	Route   *string    `json:"route"`
+	Home    *string    `json:"home,omitempty"`
+	Expires *time.Time `json:"expires,omitempty"`
 	auth.AllowanceUpdate
 }
 
@@ -144,9 +147,14 @@ func (s *Service) userSet(ctx context.Context, in UserUpdate) (User, error) {
 			return User{}, err
 		}
 	}
+	if in.Home != nil {
+		if err := s.checkHome(*in.Home); err != nil {
+			return User{}, Usage("%w", err)
+		}
+	}
 	return s.change(ctx, verbSet, "user "+in.Name, func() (auth.Change, error) {
 		defer s.redecide(ctx)
-		return s.Accounts.Set(ctx, in.Name, auth.Update{Groups: in.Groups, Route: in.Route, AllowanceUpdate: in.AllowanceUpdate})
+		return s.Accounts.Set(ctx, in.Name, auth.Update{Groups: in.Groups, Route: in.Route, Home: in.Home, Expires: in.Expires, AllowanceUpdate: in.AllowanceUpdate})
 	})
 }
 

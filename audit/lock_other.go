@@ -12,3 +12,5 @@ import (
 func lock(dir string) (*os.File, error) {
 	return nil, fmt.Errorf("lock %s: %w", dir, errors.ErrUnsupported)
 }
+
+func unlock(f *os.File) error { return f.Close() }

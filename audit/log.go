@@ -128,7 +128,7 @@ func openOn(ctx context.Context, cfg Config, d disk) (_ *Log, err error) {
 	defer func() {
 		if err != nil {
 			l.w.close()
-			_ = l.lock.Close()
+			_ = unlock(l.lock)
 		}
 	}()
 	if err := l.resume(ctx); err != nil {
@@ -313,7 +313,7 @@ func (l *Log) Close() error {
 	l.advanced = make(chan struct{})
 	l.mu.Unlock()
 	l.w.close()
-	return errors.Join(l.finalError(), l.lock.Close())
+	return errors.Join(l.finalError(), unlock(l.lock))
 }
 
 func (l *Log) finalError() error {

@@ -30,13 +30,18 @@ type New struct {
 	Route string
 	// Password may be empty: then the account has none, and needs a key.
 	Password session.Secret
+	// Home and Expires are those of Info.
+	Home    string
+	Expires time.Time
 	Allowance
 }
 
 // Update is what Set changes; nil leaves as it is.
 type Update struct {
-	Groups *[]string
-	Route  *string
+	Groups  *[]string
+	Route   *string
+	Home    *string    // "" is the folder of its name
+	Expires *time.Time // zero is never
 	AllowanceUpdate
 }
 
@@ -50,6 +55,9 @@ func (a *Accounts) Add(ctx context.Context, name string, n New) (Change, error) 
 		return Change{}, err
 	}
 	if err := checkRoute(n.Route); err != nil {
+		return Change{}, err
+	}
+	if err := CheckHome(n.Home); err != nil {
 		return Change{}, err
 	}
 	allowance, err := n.Allowance.checked()
@@ -70,8 +78,8 @@ func (a *Accounts) Add(ctx context.Context, name string, n New) (Change, error) 
 			return errAccount
 		}
 		var id int64
-		err := tx.QueryRowContext(ctx, `INSERT INTO accounts (name, route, created, changed) VALUES ($1, $2, $3, $3) RETURNING id`,
-			name, n.Route, now).Scan(&id)
+		err := tx.QueryRowContext(ctx, `INSERT INTO accounts (name, route, home, expires, created, changed) VALUES ($1, $2, $3, $4, $5, $5) RETURNING id`,
+			name, n.Route, n.Home, toMicros(n.Expires), now).Scan(&id)
 		if err != nil {
 			return err
 		}
@@ -134,7 +142,22 @@ func (a *Accounts) Set(ctx context.Context, name string, u Update) (Change, erro
 			return Change{}, err
 		}
 	}
+	if u.Home != nil {
+		if err := CheckHome(*u.Home); err != nil {
+			return Change{}, err
+		}
+	}
 	return a.edit(ctx, "set", name, func(ctx context.Context, tx *sql.Tx, before *record, _ int64) error {
+		if u.Home != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE accounts SET home = $2 WHERE id = $1`, before.id, *u.Home); err != nil {
+				return err
+			}
+		}
+		if u.Expires != nil {
+			if _, err := tx.ExecContext(ctx, `UPDATE accounts SET expires = $2 WHERE id = $1`, before.id, toMicros(*u.Expires)); err != nil {
+				return err
+			}
+		}
 		if u.Route != nil {
 			if _, err := tx.ExecContext(ctx, `UPDATE accounts SET route = $2 WHERE id = $1`, before.id, *u.Route); err != nil {
 				return err

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rsa"
+	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -46,6 +48,22 @@ type keyID struct{ algorithm, blob string }
 func idOf(k session.Key) keyID { return keyID{k.Algorithm, k.Blob} }
 
 func (k Key) id() keyID { return keyID{k.Algorithm, k.blob} }
+
+// Line is the key as a line of authorized_keys, which ParseKeys reads; empty for that of a
+// TLS client's certificate, which has none.
+func (k Key) Line() string {
+	if k.Algorithm == session.KeyX509 {
+		return ""
+	}
+	words := []string{k.Algorithm, base64.StdEncoding.EncodeToString([]byte(k.blob))}
+	if len(k.Options) > 0 {
+		words = slices.Insert(words, 0, strings.Join(k.Options, ","))
+	}
+	if k.Comment != "" {
+		words = append(words, k.Comment)
+	}
+	return strings.Join(words, " ")
+}
 
 // Session returns the key as the gate knows it.
 func (k Key) Session() session.Key {

@@ -65,19 +65,27 @@ func isDevice(name string) bool {
 	return len(stem) == 4 && (stem[:3] == "com" || stem[:3] == "lpt") && isDigit(stem[3])
 }
 
+// CheckGroup returns nil if a group may have that name, and otherwise an ErrInvalid.
+func CheckGroup(name string) error {
+	if name == "" || len(name) > maxGroupBytes {
+		return invalid("group", "%q: want 1 to %d bytes", clip(name), maxGroupBytes)
+	}
+	for i, c := range []byte(name) {
+		if !isLower(c) && !isDigit(c) && (i == 0 || strings.IndexByte("._-", c) < 0) {
+			return invalid("group", "%q: want a-z 0-9 . _ - with a letter or digit first", name)
+		}
+	}
+	return nil
+}
+
 // checkGroups returns groups sorted and without repetitions.
 func checkGroups(groups []string) ([]string, error) {
 	if len(groups) > maxGroups {
 		return nil, invalid("groups", "%d are more than %d", len(groups), maxGroups)
 	}
 	for _, g := range groups {
-		if g == "" || len(g) > maxGroupBytes {
-			return nil, invalid("group", "%q: want 1 to %d bytes", clip(g), maxGroupBytes)
-		}
-		for i, c := range []byte(g) {
-			if !isLower(c) && !isDigit(c) && (i == 0 || strings.IndexByte("._-", c) < 0) {
-				return nil, invalid("group", "%q: want a-z 0-9 . _ - with a letter or digit first", g)
-			}
+		if err := CheckGroup(g); err != nil {
+			return nil, err
 		}
 	}
 	return sortedSet(groups), nil

@@ -16,10 +16,14 @@ import (
 
 // Info is what an administrator sees of an account. It holds no secret.
 type Info struct {
-	Name      string    `json:"name"`
-	Groups    []string  `json:"groups"`
-	Allowance           // its own; what its groups add is in session.Identity.Access
-	Disabled  bool      `json:"disabled"`
+	Name      string   `json:"name"`
+	Groups    []string `json:"groups"`
+	Allowance          // its own; what its groups add is in session.Identity.Access
+	Disabled  bool     `json:"disabled"`
+	// Home is the folder of its files; empty is that of its name in the storage.
+	Home string `json:"home,omitempty"`
+	// Expires is the first moment at which it is over; zero is never.
+	Expires   time.Time `json:"expires,omitzero"`
 	Route     string    `json:"route"` // of its mail; empty is the default route
 	Addresses []string  `json:"addresses"`
 	Keys      []Key     `json:"keys"`
@@ -64,12 +68,17 @@ type record struct {
 // account is what the gate sees of r.
 func (r *record) account() session.Account {
 	return session.Account{
-		Known: true, Disabled: r.info.Disabled, Generation: r.info.Changed.UnixMicro(), PasswordSet: r.info.PasswordChanged,
+		Known: true, Disabled: r.info.over(time.Now()), Generation: r.info.Changed.UnixMicro(), PasswordSet: r.info.PasswordChanged,
 		Identity: session.Identity{
 			User: r.info.Name, Groups: r.info.Groups, Addresses: r.info.Addresses, Route: r.info.Route,
 			Access: r.access, Mail: r.mail,
 		},
 	}
+}
+
+// over reports whether the account cannot be used: it is disabled, or has expired.
+func (i *Info) over(now time.Time) bool {
+	return i.Disabled || !i.Expires.IsZero() && !now.Before(i.Expires)
 }
 
 // clone is an Info that the caller may change.
@@ -145,14 +154,14 @@ func (l *loader) each(query string, scan func(dest func(...any) error) error) er
 }
 
 func (l *loader) accounts() error {
-	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth, a.mail FROM accounts a`, func(dest func(...any) error) error {
+	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth, a.mail, a.home, a.expires FROM accounts a`, func(dest func(...any) error) error {
 		r := &record{keys: make(map[keyID]options)}
 		r.info.Groups, r.info.Addresses, r.info.Keys = []string{}, []string{}, []Key{} // [] in JSON, not null
 		r.info.Permissions = []session.PathRule{}
-		var created, changed int64
+		var created, changed, expires int64
 		var mail string
 		if err := dest(&r.id, &r.info.Name, &r.info.Disabled, &r.info.Route, &created, &changed,
-			&r.info.Quota.Bytes, &r.info.Quota.Files, &r.info.Bandwidth, &mail); err != nil {
+			&r.info.Quota.Bytes, &r.info.Quota.Files, &r.info.Bandwidth, &mail, &r.info.Home, &expires); err != nil {
 			return err
 		}
 		var err error
@@ -160,6 +169,9 @@ func (l *loader) accounts() error {
 			return fmt.Errorf("account %s: limits of its mail: %w", clip(r.info.Name), err)
 		}
 		r.info.Created, r.info.Changed = fromMicros(created), fromMicros(changed)
+		if expires != 0 {
+			r.info.Expires = fromMicros(expires)
+		}
 		l.found[r.id] = r
 		return nil
 	})
@@ -281,3 +293,11 @@ func (l *loader) passwords() error {
 }
 
 func fromMicros(t int64) time.Time { return time.UnixMicro(t).UTC() }
+
+// toMicros is the opposite, 0 for the zero time.
+func toMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}

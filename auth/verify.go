@@ -39,7 +39,7 @@ func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, er
 // accepted. One that the account does not have is remembered as offered.
 func (a *Accounts) Knows(ctx context.Context, source netip.Addr, user string, key session.Key) (session.KeyAnswer, error) {
 	r, err := a.find(ctx, user)
-	if r == nil || err != nil || r.info.Disabled {
+	if r == nil || err != nil || r.info.over(time.Now()) {
 		return session.KeyAnswer{}, err
 	}
 	now := time.Now()

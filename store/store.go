@@ -161,7 +161,7 @@ func (db *DB) release() error {
 	if db.write != nil {
 		errs = append(errs, db.write.Close()) // the last connection checkpoints
 	}
-	errs = append(errs, db.lock.Close())
+	errs = append(errs, unlockFile(db.lock))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close database: %w", err)
 	}
@@ -184,6 +184,10 @@ func lockFile(name string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// unlockFile gives the lock back. To close the file is not enough: a process that is being
+// started at this moment has it open, too, until it becomes another program.
+func unlockFile(f *os.File) error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }
 
 // secureFiles makes the database file if there is none, and takes it and its
 // companions away from group and others.

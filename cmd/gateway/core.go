@@ -165,7 +165,7 @@ func (c *core) openKeys(ctx context.Context) (*certs.Source, *certs.HostKeys, er
 func (c *core) service(n *node) *admin.Service {
 	s := &admin.Service{
 		Accounts: c.accounts, Limits: c.limits, OpenQueue: c.openQueue, Recorder: lateRecorder{c},
-		Rules: c.rules(), NameKey: c.nameKey, CohortKey: c.cohortKey, OpenKeys: c.openKeys, DKIM: c.dkim, Kept: c.db,
+		Rules: c.rules(), NameKey: c.nameKey, CohortKey: c.cohortKey, OpenKeys: c.openKeys, DKIM: c.dkim, Kept: c.db, Reserved: []string{c.cfg.State},
 	}
 	if n != nil {
 		s.Node, s.Gate, s.Certificates, s.HostKeys = n, n.gate, n.certs, n.hostKeys

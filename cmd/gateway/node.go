@@ -71,7 +71,7 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 	n.shares = transfer.NewShares(transfer.SharesConfig{Members: n.accounts.Members, Open: func(user string, ledger storage.Ledger) (storage.FS, error) {
 		return n.tree.Open(user, ledger)
 	}})
-	n.tree = local.Tree{Base: cfg.Storage.Path, Config: cfg.Storage.Local, Ledger: n.shares.Ledger}
+	n.tree = local.Tree{Base: cfg.Storage.Path, Config: cfg.Storage.Local, Home: n.accounts.Home, Homes: n.accounts.Homes, Ledger: n.shares.Ledger}
 	for _, step := range []func() error{
 		func() (err error) { n.certs, n.hostKeys, err = n.openKeys(ctx); return err },
 		func() error { return n.openGate(ctx) },

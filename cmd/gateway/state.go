@@ -50,7 +50,11 @@ func lockState(dir string) (*stateLock, error) {
 	return &stateLock{file: f}, nil
 }
 
-func (l *stateLock) release() error { return l.file.Close() }
+// release gives the lock back. To close the file is not enough: a process that is being
+// started at this moment has it open, too, until it becomes another program.
+func (l *stateLock) release() error {
+	return errors.Join(unix.Flock(int(l.file.Fd()), unix.LOCK_UN), l.file.Close())
+}
 
 // removeStale removes a control socket that a killed process left behind. The
 // state lock is held, so nobody listens on it.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -69,12 +70,13 @@ func (c *cli) userAdd() *cobra.Command {
 
 func (c *cli) userSet() *cobra.Command {
 	var groups []string
-	var route string
+	var route, home, expires string
 	var allowance allowanceFlags
 	cmd := &cobra.Command{
-		Use: "set NAME", Short: "Change an account's groups, mail route, or what it may do with files and mail",
-		Long: `Change an account's groups, mail route, or what it may do with files and mail. It holds
-from the account's next login on. Sessions end if they lose a permission by it.`,
+		Use: "set NAME", Short: "Change an account's groups, folder, end, mail route, or what it may do with files and mail",
+		Long: `Change an account's groups, folder, end, mail route, or what it may do with files and mail.
+It holds from the account's next login on. Sessions end if they lose a permission by it.
+Files are not moved when the folder changes.`,
 		Example: `  gateway user set alice --group users --group mail
   gateway user set alice --route smtp://mail.example.com
   gateway user set alice --permit /=list,read --permit /in=drop
@@ -95,12 +97,23 @@ from the account's next login on. Sessions end if they lose a permission by it.`
 			if cmd.Flags().Changed("route") {
 				in.Route = &route
 			}
+			if cmd.Flags().Changed("home") {
+				in.Home = &home
+			}
 			var err error
+			if cmd.Flags().Changed("expires") {
+				in.Expires = new(time.Time)
+				if expires != "" {
+					if *in.Expires, err = parseExpires(expires, time.Now()); err != nil {
+						return err
+					}
+				}
+			}
 			if in.AllowanceUpdate, err = allowance.read(cmd); err != nil {
 				return err
 			}
-			if in.Groups == nil && in.Route == nil && in.Empty() {
-				return usage("nothing to change: give --group, --route, %s", allowanceNames)
+			if in.Groups == nil && in.Route == nil && in.Home == nil && in.Expires == nil && in.Empty() {
+				return usage("nothing to change: give --group, --route, --home, --expires, %s", allowanceNames)
 			}
 			user, err := ask[admin.User](cmd.Context(), c, "user.set", in)
 			if err != nil {
@@ -111,6 +124,8 @@ from the account's next login on. Sessions end if they lose a permission by it.`
 	}
 	cmd.Flags().StringArrayVar(&groups, "group", nil, "all `GROUP`s that the account is in from now on (may be repeated; \"\" for none)")
 	cmd.Flags().StringVar(&route, "route", "", "where its mail goes; \"\" for the default `ROUTE`")
+	cmd.Flags().StringVar(&home, "home", "", "the `FOLDER` of its files, elsewhere on this machine; \"\" for that of its name")
+	cmd.Flags().StringVar(&expires, "expires", "", "the `DATE` from which on it cannot be used: 2027-06-30, 2027-06-30T18:00:00Z, or 90d from now; \"\" for never")
 	allowance.add(cmd, "it", "for all its sessions together")
 	return cmd
 }
@@ -155,10 +170,14 @@ func (c *cli) userShow() *cobra.Command {
 }
 
 func userState(u admin.User) string {
-	if u.Disabled {
+	switch {
+	case u.Disabled:
 		return "disabled"
+	case !u.Expires.IsZero() && !time.Now().Before(u.Expires):
+		return "expired"
+	default:
+		return "enabled"
 	}
-	return "enabled"
 }
 
 func showUser(w io.Writer, u admin.User) {
@@ -181,6 +200,12 @@ func showUser(w io.Writer, u admin.User) {
 	}
 	fmt.Fprintf(w, "name       %s\nstate      %s\ngroups     %s\npassword   %s\naddresses  %s\nroute      %s\ncreated    %s\n",
 		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
+	if u.Home != "" {
+		fmt.Fprintf(w, "home       %s\n", visible(u.Home))
+	}
+	if !u.Expires.IsZero() {
+		fmt.Fprintf(w, "expires    %s UTC\n", u.Expires.UTC().Format(minute))
+	}
 	showAllowance(w, u.Allowance, "what its groups permit, or everything")
 	for _, t := range u.Tokens {
 		fmt.Fprintf(w, "token      %s %s\n", t.ID, strings.TrimSpace(tokenScope(t)+" "+visible(t.Label)))

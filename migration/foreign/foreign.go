@@ -105,7 +105,7 @@ type Format struct {
 // Formats lists all of them, by name.
 func Formats() []Format {
 	list := []Format{
-		authorizedKeysFormat(), htpasswdFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), vsftpdFormat(),
+		authorizedKeysFormat(), gatewayFormat(), htpasswdFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), vsftpdFormat(),
 	}
 	slices.SortFunc(list, func(x, y Format) int { return cmp.Compare(x.Name, y.Name) })
 	return list

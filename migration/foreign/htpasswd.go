@@ -4,7 +4,7 @@ import "strings"
 
 func htpasswdFormat() Format {
 	return Format{
-		Name: "htpasswd", Files: "FILE", Short: "a password file of Apache or nginx: NAME:HASH",
+		Name: "htpasswd", Files: "FILE", Short: "a password file of Apache or nginx (htpasswd, htdigest)",
 		Read: func(files Files, names []string) (Found, error) {
 			if err := oneFile(names); err != nil {
 				return Found{}, err
@@ -24,7 +24,8 @@ func htpasswdFormat() Format {
 	}
 }
 
-// htpasswdLine reads NAME:HASH; nginx lets a comment follow, after another colon.
+// htpasswdLine reads NAME:HASH, which nginx lets a comment follow, after another colon; or
+// NAME:REALM:HASH of htdigest.
 func htpasswdLine(l line, found *Found) {
 	f := strings.Split(l.Text, ":")
 	switch {
@@ -35,7 +36,7 @@ func htpasswdLine(l line, found *Found) {
 	case f[1] == "":
 		found.refuse(l.At, f[0], "it has an empty password, so that everybody could come in: give it one")
 	case len(f) == 3 && isHex(f[2], 32):
-		found.refuse(l.At, f[0], "the file is one of htdigest, whose hashes are good for one realm of HTTP only: give it another password")
+		found.Accounts = append(found.Accounts, Account{Name: f[0], At: l.At, Hash: "{DIGEST-MD5}" + l.Text})
 	default:
 		found.Accounts = append(found.Accounts, Account{Name: f[0], At: l.At, Hash: f[1]})
 	}

@@ -19,34 +19,24 @@ type Tree struct {
 	Base string
 	// Config is that of every account, but for the Ledger.
 	Config Config
+	// Home is the folder of an account that is not in Base, empty for one that is, and
+	// Homes are the accounts of which it is not. Nil means none.
+	Home  func(user string) string
+	Homes func() []string
 	// Ledger returns where Sweep tells of what it removes from the tree of an
 	// account. Nil means that nobody counts.
 	Ledger func(user string) storage.Ledger
 }
 
-// Open opens the folder of the account user and makes it, for the gateway alone
-// (0700), at its first use. A name that is no plain folder name is refused with
+// Open opens the folder of the account user. One in Base is made, for the gateway alone
+// (0700), at its first use; a Home must be there. A name that is no plain folder name is refused with
 // session.ErrName, whatever package auth thinks of it. What changes in it is told
 // to ledger, unless that is nil.
 func (t Tree) Open(user string, ledger storage.Ledger) (*FS, error) {
 	if user == "." || strings.ContainsAny(user, `/\`) || checkName(user) != nil {
 		return nil, fmt.Errorf("open the folder of account %q: %w", user, session.ErrName)
 	}
-	base, err := os.OpenRoot(t.Base)
-	if err != nil {
-		return nil, err
-	}
-	defer base.Close()
-	root, err := base.OpenRoot(user)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := base.Mkdir(user, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
-		}
-		if err := syncRoot(base); err != nil {
-			return nil, fmt.Errorf("make the folder of account %q: %w", user, err)
-		}
-		root, err = base.OpenRoot(user)
-	}
+	root, err := t.open(user)
 	if err != nil {
 		return nil, fmt.Errorf("open the folder of account %q: %w", user, err)
 	}
@@ -58,6 +48,30 @@ func (t Tree) Open(user string, ledger storage.Ledger) (*FS, error) {
 		return nil, err
 	}
 	return tree, nil
+}
+
+func (t Tree) open(user string) (*os.Root, error) {
+	if t.Home != nil {
+		if home := t.Home(user); home != "" {
+			return os.OpenRoot(home)
+		}
+	}
+	base, err := os.OpenRoot(t.Base)
+	if err != nil {
+		return nil, err
+	}
+	defer base.Close()
+	root, err := base.OpenRoot(user)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := base.Mkdir(user, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		if err := syncRoot(base); err != nil {
+			return nil, err
+		}
+		root, err = base.OpenRoot(user)
+	}
+	return root, err
 }
 
 // syncRoot puts the entries of a folder on stable storage.
@@ -80,25 +94,17 @@ func (t Tree) Sweep(ctx context.Context) (removed int, err error) {
 	}
 	defer d.Close()
 	var faults faultList
+	if t.Homes != nil {
+		for _, user := range t.Homes() {
+			removed += t.sweep(ctx, user, &faults)
+		}
+	}
 	for {
 		entries, err := d.ReadDir(sweepBatch)
 		for _, e := range entries {
-			if !e.IsDir() || !sayable(e.Name()) {
-				continue
+			if e.IsDir() && sayable(e.Name()) && (t.Home == nil || t.Home(e.Name()) == "") {
+				removed += t.sweep(ctx, e.Name(), &faults)
 			}
-			var ledger storage.Ledger
-			if t.Ledger != nil {
-				ledger = t.Ledger(e.Name())
-			}
-			tree, err := t.Open(e.Name(), ledger)
-			if err != nil {
-				faults.add(err)
-				continue
-			}
-			n, err := tree.Sweep(ctx)
-			removed += n
-			faults.add(err)
-			_ = tree.Close()
 		}
 		if ctx.Err() != nil {
 			return removed, ctx.Err()
@@ -110,6 +116,26 @@ func (t Tree) Sweep(ctx context.Context) (removed int, err error) {
 			return removed, faults.err()
 		}
 	}
+}
+
+// sweep sweeps the folder of one account.
+func (t Tree) sweep(ctx context.Context, user string, faults *faultList) (removed int) {
+	if ctx.Err() != nil {
+		return 0
+	}
+	var ledger storage.Ledger
+	if t.Ledger != nil {
+		ledger = t.Ledger(user)
+	}
+	tree, err := t.Open(user, ledger)
+	if err != nil {
+		faults.add(err)
+		return 0
+	}
+	removed, err = tree.Sweep(ctx)
+	faults.add(err)
+	_ = tree.Close()
+	return removed
 }
 
 // sweepBatch is how many accounts are in memory at once.
