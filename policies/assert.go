@@ -111,11 +111,9 @@ func (a *assertion) disprove(p *Policy, budget int) (string, error) {
 	s := newSpace(a.after, nil, a.except, p)
 	s.Budget = budget
 	r := &ruling{space: s, policy: p, phase: session.PhaseNamed, without: a.claim == claimExempted}
-	real, err := s.real()
-	if err != nil {
-		return "", err
-	}
+	real := s.real()
 	if len(a.except) > 0 {
+		var err error
 		if real, err = s.Subtract(real, s.within(a.except)); err != nil {
 			return "", err
 		}
@@ -147,11 +145,6 @@ func (r *ruling) plain(of box.Region) (string, error) {
 		}
 	}
 	return "", errors.New("somebody may be asked for a credential in clear, but no such login was found: " + r.describe(rest[0]))
-}
-
-// overPlain is the points of clear channels on which there are credentials.
-func (r *ruling) overPlain() box.Region {
-	return r.Where(r.dims[dimChannel], int(session.Plain))
 }
 
 func (r *ruling) sayAsked(q session.Request) string {

@@ -101,18 +101,11 @@ func (w *rollout) reachedStage(now time.Time, cohort uint8) session.Stage {
 
 // insecure is the points at which a requirement that does not hold fails by the channel.
 func (r *ruling) insecure(q *statement) box.Region {
-	var out box.Region
-	for d := dimChannel; d <= dimGroup; d++ {
-		if !d.aboutChannel() || q.cond.sets[d] == 0 {
-			continue
+	out := r.through(func(d door) bool { return !q.cond.sets[dimChannel].admits(int(d.channel)) })
+	for d := dimChannel + 1; d <= dimGroup; d++ {
+		if d.aboutChannel() && q.cond.sets[d] != 0 {
+			out = append(out, r.WhereNot(r.dims[d], q.cond.sets[d].members(d)...)...)
 		}
-		var good []int
-		for v := range d.values() {
-			if q.cond.sets[d].has(v) {
-				good = append(good, v)
-			}
-		}
-		out = append(out, r.WhereNot(r.dims[d], good...)...)
 	}
 	return out
 }
@@ -140,7 +133,9 @@ func (r *ruling) unopened() (box.Region, error) {
 			if !a.cond.sets[dimChannel].admits(int(kind)) {
 				continue
 			}
-			some, err := r.matching(&a.cond, false, session.PhaseConnect)
+			anyChannel := a.cond
+			anyChannel.sets[dimChannel] = 0
+			some, err := r.matching(&anyChannel, false, session.PhaseConnect)
 			if err != nil {
 				return nil, err
 			}
@@ -159,7 +154,7 @@ func (r *ruling) unopened() (box.Region, error) {
 	if closed, err = r.Subtract(closed, open); err != nil {
 		return nil, err
 	}
-	return r.Intersect(closed, r.Where(r.dims[dimChannel], int(session.Plain)))
+	return r.Intersect(closed, r.overPlain())
 }
 
 // asked is the points of a region at which the peer is asked for its credential, for at

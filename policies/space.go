@@ -18,8 +18,11 @@ import (
 // what asserts are proven in and policies compared.
 type space struct {
 	box.Space
-	dims   [dimensions]int // the axis of each, -1 for one that nothing looks at
+	dims   [dimensions]int // the axis of each, -1 for one that nothing looks at, and for those of doors
 	scales [scales]int
+
+	door  int // protocol and channel together
+	doors []door
 
 	listener, user, from, epoch, cohort int
 	groups                              map[string]int
@@ -32,8 +35,31 @@ type space struct {
 	zone             *time.Location
 }
 
-// unknownValue is the number of a dimension's value that is not known, which there is on
-// channels that have no such fact.
+// A door is a protocol over a kind of channel.
+type door struct {
+	protocol int
+	channel  session.ChannelKind
+}
+
+func (d door) String() string {
+	protocol := protocols()[d.protocol]
+	switch {
+	case d.channel == session.Plain:
+		return protocol + " in clear"
+	case d.channel == session.TLS:
+		return protocol + " over TLS"
+	default:
+		return protocol
+	}
+}
+
+// maybeUnknown reports whether there are requests that have no such fact: what is of TLS
+// only, or of a key.
+func (d dimension) maybeUnknown() bool {
+	return d == dimVersion || d == dimCipher || d == dimGroup || d == dimResumed || d == dimCertificate || d == dimKey
+}
+
+// unknownValue is the number of the value that stands for a fact that there is not.
 func (d dimension) unknownValue() int { return len(d.values()) }
 
 // newSpace is that of some policies, from a time on. Times and networks that something
@@ -112,10 +138,22 @@ func (s *space) layOut(conds []*condition) {
 		s.Sizes = append(s.Sizes, size)
 		return len(s.Sizes) - 1
 	}
+	for p, protocol := range protocols() {
+		for c := range channels() {
+			if kind := session.ChannelKind(c); exists(session.Protocol(protocol), kind, session.MethodPassword) {
+				s.doors = append(s.doors, door{p, kind})
+			}
+		}
+	}
+	s.door = add(len(s.doors))
 	for d := range dimensions {
 		s.dims[d] = -1
-		if d <= dimChannel || slices.ContainsFunc(conds, func(c *condition) bool { return c.sets[d] != 0 }) {
-			s.dims[d] = add(d.unknownValue() + 1)
+		if d > dimChannel && slices.ContainsFunc(conds, func(c *condition) bool { return c.sets[d] != 0 }) {
+			size := len(d.values())
+			if d.maybeUnknown() {
+				size++
+			}
+			s.dims[d] = add(size)
 		}
 	}
 	for n := range scales {
@@ -145,46 +183,47 @@ func (s *space) layOut(conds []*condition) {
 	}
 }
 
-// real is the points that can be: each protocol has its channels and methods, and only TLS
-// has facts of TLS.
-func (s *space) real() (box.Region, error) {
-	var ways box.Region
-	for p, protocol := range protocols() {
-		for c := range channels() {
-			kind := session.ChannelKind(c)
-			var with []int
-			for m, method := range methods() {
-				if exists(session.Protocol(protocol), kind, session.Method(method)) {
-					with = append(with, m)
-				}
-			}
-			if len(with) == 0 {
-				continue
-			}
-			way, err := s.all(s.Where(s.dims[dimProtocol], p), s.Where(s.dims[dimChannel], c), s.facts(kind), s.onAxis(s.dims[dimMethod], with))
-			if err != nil {
-				return nil, err
-			}
-			ways = append(ways, way...)
+// through is the points at the doors that are chosen.
+func (s *space) through(chosen func(door) bool) box.Region {
+	var out []int
+	for i, d := range s.doors {
+		if chosen(d) {
+			out = append(out, i)
 		}
 	}
-	return s.Merge(ways), nil
+	return s.Where(s.door, out...)
+}
+
+// overPlain is the points of clear channels.
+func (s *space) overPlain() box.Region {
+	return s.through(func(d door) bool { return d.channel == session.Plain })
+}
+
+// real is the points that can be: each door has its methods, and only TLS has facts of TLS.
+func (s *space) real() box.Region {
+	var out box.Region
+	for i, d := range s.doors {
+		var with []int
+		for m, method := range methods() {
+			if exists(session.Protocol(protocols()[d.protocol]), d.channel, session.Method(method)) {
+				with = append(with, m)
+			}
+		}
+		out = append(out, s.must(s.must(s.Where(s.door, i), s.facts(d.channel)), s.onAxis(s.dims[dimMethod], with))...)
+	}
+	return s.Merge(out)
 }
 
 // facts are those that a channel of that kind has.
 func (s *space) facts(kind session.ChannelKind) box.Region {
 	out := box.Region{s.All()}
 	for d := range dimensions {
-		axis := s.dims[d]
-		if axis < 0 || d == dimProtocol || d == dimChannel || d == dimMethod {
-			continue
-		}
-		ofTLS := d == dimVersion || d == dimCipher || d == dimGroup || d == dimResumed || d == dimCertificate
-		switch {
-		case ofTLS && kind != session.TLS:
-			out = s.must(out, s.Where(axis, d.unknownValue()))
-		case d != dimKey:
+		switch axis := s.dims[d]; {
+		case axis < 0 || !d.maybeUnknown() || d == dimKey:
+		case kind == session.TLS:
 			out = s.must(out, s.WhereNot(axis, d.unknownValue()))
+		default:
+			out = s.must(out, s.Where(axis, d.unknownValue()))
 		}
 	}
 	return out
@@ -207,36 +246,21 @@ func (s *space) onAxis(axis int, values []int) box.Region {
 	return s.Where(axis, values...)
 }
 
-// all is the points that are in each of the regions.
-func (s *space) all(regions ...box.Region) (box.Region, error) {
-	out := box.Region{s.All()}
-	for _, r := range regions {
-		var err error
-		if out, err = s.Intersect(out, r); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
 // matching is the points that satisfy a condition, of what is known up to a phase; as the
 // when of a require also those of which it is not known. Nil is everything.
 func (s *space) matching(c *condition, when bool, phase session.Phase) (box.Region, error) {
 	if c == nil {
 		return box.Region{s.All()}, nil
 	}
-	out := box.Region{s.All()}
-	for d := range dimensions {
+	out := s.through(func(d door) bool {
+		return c.sets[dimProtocol].admits(d.protocol) && c.sets[dimChannel].admits(int(d.channel))
+	})
+	for d := dimChannel + 1; d < dimensions; d++ {
 		if c.sets[d] == 0 || later(d.phase(), phase) {
 			continue
 		}
-		var values []int
-		for v := range d.values() {
-			if c.sets[d].has(v) {
-				values = append(values, v)
-			}
-		}
-		if when {
+		values := c.sets[d].members(d)
+		if when && d.maybeUnknown() {
 			values = append(values, d.unknownValue())
 		}
 		out = s.must(out, s.Where(s.dims[d], values...))
@@ -319,6 +343,17 @@ func (s *space) since(t time.Time) box.Region {
 	return s.Where(s.epoch, out...)
 }
 
+// members are the numbers in a set of a dimension.
+func (s set) members(d dimension) []int {
+	var out []int
+	for v := range d.values() {
+		if s.has(v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // userAxes are those on which who somebody claims to be makes a difference.
 func (s *space) userAxes() []int {
 	out := []int{s.user, s.cohort}
@@ -338,12 +373,12 @@ func (s *space) userAxes() []int {
 	return out
 }
 
-// peerAxes are all others but those of the channel and the method: what is known of a
-// peer before it says anything.
+// beyondPeer are all axes but those of what is known of a peer before it says anything. The
+// door is not among them: its channel is for the caller to forget.
 func (s *space) beyondPeer() []int {
 	out := s.userAxes()
 	for d := range dimensions {
-		if s.dims[d] >= 0 && d != dimProtocol && d != dimWeekday {
+		if s.dims[d] >= 0 && d != dimWeekday {
 			out = append(out, s.dims[d])
 		}
 	}
@@ -357,6 +392,8 @@ const maxTries = 64
 // weekday of the box, if there are any, and else none.
 func (s *space) requests(b box.Box) []session.Request {
 	r := session.Request{Phase: session.PhaseNamed, Known: true, User: "somebody", Method: session.MethodPassword, Client: session.ClientUnknown}
+	at := s.doors[first(b[s.door])]
+	r.Protocol, r.Channel = session.Protocol(protocols()[at.protocol]), at.channel
 	for d := range dimensions {
 		if axis := s.dims[d]; axis >= 0 {
 			s.assign(&r, d, b[axis])
@@ -431,10 +468,6 @@ func (s *space) assign(r *session.Request, d dimension, set box.Set) {
 		return
 	}
 	switch d {
-	case dimProtocol:
-		r.Protocol = session.Protocol(protocols()[n])
-	case dimChannel:
-		r.Channel = session.ChannelKind(n)
 	case dimMethod:
 		r.Method = session.Method(methods()[n])
 	case dimWeekday:
@@ -509,26 +542,20 @@ func (s *space) describe(b box.Box, skip ...int) string {
 			out = append(out, words(b[axis].Values()))
 		}
 	}
+	add(s.door, s.doorWords)
 	for d := range dimensions {
-		add(s.dims[d], func(values []int) string { return d.word() + " " + s.valueWords(d, values) })
+		add(s.dims[d], func(values []int) string { return s.valueWords(d, values) })
 	}
 	add(s.listener, func(v []int) string { return "listener " + nameWords(s.listeners, v) })
 	add(s.user, func(v []int) string { return "user " + nameWords(s.users, v) })
-	for _, g := range sortedKeys(s.groups) {
-		add(s.groups[g], func(v []int) string {
-			if v[0] == 1 {
-				return "in group " + g
-			}
-			return "not in group " + g
-		})
-	}
+	out = append(out, s.groupWords(b)...)
 	add(s.from, s.addressWords)
 	add(s.epoch, s.epochWords)
 	for n := range scales {
-		add(s.scales[n], func(v []int) string { return n.describe(max(s.edges[n][v[0]], notExposed)) + " or alike" })
+		add(s.scales[n], func(v []int) string { return s.spanWords(n, v) })
 	}
 	add(s.cohort, func(v []int) string {
-		return fmt.Sprintf("the part of the accounts from %d%%", s.percents[v[0]])
+		return s.cohortWords(v)
 	})
 	if len(out) == 0 {
 		return "everything"
@@ -545,20 +572,138 @@ func sortedKeys(m map[string]int) []string {
 	return out
 }
 
-func (s *space) valueWords(d dimension, values []int) string {
-	var set set
-	var list []string
-	for _, v := range values {
-		if v == d.unknownValue() {
-			list = append(list, "none")
-			continue
+// doorWords says doors, in a word where they are all of a kind.
+func (s *space) doorWords(values []int) string {
+	var list, clear, hidden []string
+	for i, d := range s.doors {
+		in := slices.Contains(values, i)
+		if in {
+			list = append(list, d.String())
 		}
-		set |= 1 << v
+		if (d.channel == session.Plain) == in {
+			clear = append(clear, d.String())
+		} else {
+			hidden = append(hidden, d.String())
+		}
 	}
-	if set != 0 {
-		list = append([]string{d.words(set)}, list...)
+	switch {
+	case len(clear) == len(s.doors):
+		return "in clear"
+	case len(hidden) == len(s.doors):
+		return "encrypted"
 	}
-	return strings.Join(list, " or ")
+	return either(list)
+}
+
+// groupWords says in which groups somebody is, and in which not.
+func (s *space) groupWords(b box.Box) []string {
+	var in, out, words []string
+	for _, g := range sortedKeys(s.groups) {
+		switch set := b[s.groups[g]]; {
+		case set == nil:
+		case set.Has(1):
+			in = append(in, g)
+		default:
+			out = append(out, g)
+		}
+	}
+	if len(in) > 0 {
+		words = append(words, "in group "+strings.Join(in, " and "))
+	}
+	if len(out) > 0 {
+		words = append(words, "not in "+strings.Join(out, " and not in "))
+	}
+	return words
+}
+
+// valueWords says values of a dimension, or those that it has not, if these are fewer.
+func (s *space) valueWords(d dimension, values []int) string {
+	var is, not set
+	for v := range d.values() {
+		if slices.Contains(values, v) {
+			is |= 1 << v
+		} else {
+			not |= 1 << v
+		}
+	}
+	switch {
+	case is == 0:
+		return "no " + d.word()
+	case not != 0 && len(not.members(d)) < len(is.members(d)):
+		return d.word() + " not " + d.words(not)
+	default:
+		return d.word() + " " + d.words(is)
+	}
+}
+
+// runs divides ascending values where one is left out.
+func runs(values []int) [][2]int {
+	var out [][2]int
+	for _, v := range values {
+		if n := len(out); n > 0 && out[n-1][1] == v-1 {
+			out[n-1][1] = v
+		} else {
+			out = append(out, [2]int{v, v})
+		}
+	}
+	return out
+}
+
+// spanWords says values of a scale as spans of it.
+func (s *space) spanWords(n scale, values []int) string {
+	var list []string
+	for _, run := range runs(values) {
+		low, high := s.edges[n][run[0]], int64(forever)
+		if run[1]+1 < len(s.edges[n]) {
+			high = s.edges[n][run[1]+1]
+		}
+		switch {
+		case n == scaleTime:
+			list = append(list, clock(max(low, 0))+"-"+clock(min(high, 24*60)))
+		case low <= 0 && high != forever && n >= scaleClientDays:
+			list = append(list, fmt.Sprintf("less than %d days", high))
+		case high == forever && n >= scaleClientDays:
+			list = append(list, fmt.Sprintf("at least %d days", low))
+		case n >= scaleClientDays:
+			list = append(list, fmt.Sprintf("%d to %d days", low, high-1))
+		case low < 0 && high <= 0:
+			list = append(list, "no")
+		case low <= 0 && high == forever:
+			list = append(list, "yes")
+		case high == forever:
+			list = append(list, "for at least "+inDays(low))
+		default:
+			list = append(list, "for less than "+inDays(high))
+		}
+	}
+	return n.title() + " " + strings.Join(list, " or ")
+}
+
+// title is what a number is of.
+func (s scale) title() string {
+	switch {
+	case s < scaleClientDays:
+		return s.word()
+	case s < scaleAccountDays:
+		return "this client " + session.Level(s-scaleClientDays).Past() + " on"
+	case s < scaleQuietDays:
+		return "the account " + session.Level(s-scaleAccountDays).Past() + " on"
+	default:
+		return "nothing less than " + session.Level(s-scaleQuietDays).String() + " used for"
+	}
+}
+
+// cohortWords says which part of the accounts it is, by their cohorts.
+func (s *space) cohortWords(values []int) string {
+	var list []string
+	for _, run := range runs(values) {
+		high := uint8(cohorts)
+		if run[1]+1 < len(s.percents) {
+			high = s.percents[run[1]+1]
+		}
+		list = append(list, fmt.Sprintf("%d%% to %d%%", s.percents[run[0]], high))
+	}
+	return "the accounts of " + strings.Join(list, " and ")
 }
 
 // nameWords names values, of which the one beyond the names is any other.
@@ -616,20 +761,15 @@ func (s *space) rangeWords(low, high int) string {
 // epochWords says when, by the days on which it begins and ends.
 func (s *space) epochWords(values []int) string {
 	var list []string
-	for i := 0; i < len(values); {
-		j := i
-		for j+1 < len(values) && values[j+1] == values[j]+1 {
-			j++
-		}
-		text := "from " + dayWords(s.epochs[values[i]]) + " on"
-		if values[i] == 0 {
+	for _, run := range runs(values) {
+		text := "from " + dayWords(s.epochs[run[0]]) + " on"
+		if run[0] == 0 {
 			text = ""
 		}
-		if last := values[j] + 1; last < len(s.epochs) {
+		if last := run[1] + 1; last < len(s.epochs) {
 			text = strings.TrimSpace(strings.TrimSuffix(text, " on") + " until " + dayWords(s.epochs[last]))
 		}
 		list = append(list, text)
-		i = j + 1
 	}
 	return strings.Join(list, ", and ")
 }

@@ -19,7 +19,7 @@ import (
 
 func (c *cli) policyCommand() *cobra.Command {
 	return group("policy", "The rules", "  gateway policy check\n  gateway policy explain --user alice --protocol ftp --channel plain --from 192.0.2.7",
-		c.policyCheck(), c.policyExplain(), c.policyReplay(), c.policyApply(), c.policyConfirm(), c.policyShadow(), c.policyFmt())
+		c.policyCheck(), c.policyExplain(), c.policyDiff(), c.policyReplay(), c.policyApply(), c.policyConfirm(), c.policyShadow(), c.policyFmt())
 }
 
 func (c *cli) policyCheck() *cobra.Command {

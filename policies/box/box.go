@@ -201,6 +201,53 @@ func (s *Space) Project(r Region, axes ...int) Region {
 	return out
 }
 
+// Widen says the same points by boxes as large as they can be, which may overlap, and drops
+// those that the others make needless.
+func (s *Space) Widen(r Region) (Region, error) {
+	out := slices.Clone(r)
+	for i, b := range out {
+		for axis := range b {
+			if b[axis] == nil {
+				continue
+			}
+			wide := slices.Clone(b)
+			wide[axis] = nil
+			beyond, err := s.Subtract(Region{wide}, r)
+			if err != nil {
+				return nil, err
+			}
+			// What of the axis is good for all of the box stays on it.
+			wide[axis] = s.full(axis)
+			for _, z := range beyond {
+				wide[axis] = s.without(axis, wide[axis], z[axis])
+			}
+			if slices.Equal(wide[axis], s.full(axis)) {
+				wide[axis] = nil
+			}
+			b = wide
+		}
+		out[i] = b
+	}
+	return s.needed(out)
+}
+
+// needed drops the boxes that lie within the others together.
+func (s *Space) needed(r Region) (Region, error) {
+	for i := 0; i < len(r); {
+		others := slices.Delete(slices.Clone(r), i, i+1)
+		rest, err := s.Subtract(Region{r[i]}, others)
+		if err != nil {
+			return nil, err
+		}
+		if len(rest) == 0 {
+			r = others
+			continue
+		}
+		i++
+	}
+	return r, nil
+}
+
 // Merge joins boxes that differ on one axis only, and drops those within another. The
 // points stay the same.
 func (s *Space) Merge(r Region) Region {

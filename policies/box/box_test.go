@@ -68,7 +68,8 @@ func FuzzAlgebra(f *testing.F) {
 		a, b := random(s, r), random(s, r)
 		both, err1 := s.Intersect(a, b)
 		less, err2 := s.Subtract(a, b)
-		if err := errors.Join(err1, err2); err != nil {
+		wide, err3 := s.Widen(append(slices.Clone(a), b...))
+		if err := errors.Join(err1, err2, err3); err != nil {
 			t.Fatal(err)
 		}
 		flat, merged := s.Project(a, 1, 2), s.Merge(append(slices.Clone(a), b...))
@@ -77,7 +78,7 @@ func FuzzAlgebra(f *testing.F) {
 		}
 		for _, p := range points(s) {
 			inA, inB := a.has(p), b.has(p)
-			if both.has(p) != (inA && inB) || less.has(p) != (inA && !inB) || merged.has(p) != (inA || inB) {
+			if both.has(p) != (inA && inB) || less.has(p) != (inA && !inB) || merged.has(p) != (inA || inB) || wide.has(p) != (inA || inB) {
 				t.Fatalf("%v: in a %v, in b %v, in both %v, in a less b %v, in the merged %v", p, inA, inB, both.has(p), less.has(p), merged.has(p))
 			}
 			above := slices.ContainsFunc(points(s), func(q []int) bool { return q[0] == p[0] && q[3] == p[3] && a.has(q) })
