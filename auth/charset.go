@@ -62,7 +62,9 @@ func (s stored) matches(password string) (as string, right bool) {
 		}
 	}
 	for _, form := range forms {
-		if s.hash.Matches(form) {
+		right := s.hash.Matches(form)
+		_ = s.beside.Matches(form)
+		if right {
 			return form, true
 		}
 	}

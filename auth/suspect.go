@@ -66,7 +66,7 @@ func (a *Accounts) examine(ctx context.Context, s suspect) {
 	with := a.storedOf(r)
 	bounded, cancel := context.WithDeadline(ctx, s.since.Add(suspectTime))
 	defer cancel()
-	release, err := a.idlePlace(bounded, s.source, with.hash.Price())
+	release, err := a.idlePlace(bounded, s.source, with.price())
 	if err != nil {
 		return
 	}

@@ -119,6 +119,9 @@ type stored struct {
 	id   int64 // 0 for one that nothing matches
 	hash hashes.Hash
 	from imported
+	// beside is compared too while hash is weak, and not wrapped yet: else the time would
+	// tell that the account exists. It matches nothing; the zero Hash takes no time.
+	beside hashes.Hash
 }
 
 // storedOf is that of an account, or one like any other where there is none.
@@ -126,8 +129,15 @@ func (a *Accounts) storedOf(r *record) stored {
 	if r == nil || r.password == 0 {
 		return stored{hash: a.dummy}
 	}
-	return stored{r.password, r.hash, r.imported}
+	s := stored{id: r.password, hash: r.hash, from: r.imported}
+	if s.hash.Weak() {
+		s.beside = a.dummy
+	}
+	return s
 }
+
+// price is what it takes to compare a password with it.
+func (s stored) price() hashes.Price { return s.hash.Price().And(s.beside.Price()) }
 
 func passwordOf(r *record) int64 {
 	if r == nil {
@@ -175,7 +185,7 @@ func (a *Accounts) fly(ctx context.Context, source netip.Addr, one *flight, name
 		one.right, one.err = right, nil
 		return
 	}
-	release, err := a.place(ctx, source, with.hash.Price())
+	release, err := a.place(ctx, source, with.price())
 	if err != nil {
 		one.err = notHashed(err)
 		if ctx.Err() != nil {

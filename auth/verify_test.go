@@ -64,11 +64,13 @@ func TestSamePriceForEveryName(t *testing.T) {
 	add(t, a, "joe", "right")
 	add(t, a, "off", "right")
 	add(t, a, "nopass", "")
+	add(t, a, "weak", "")
+	setHash(t, a, "weak", desCrypt)
 	if _, err := a.Disable(t.Context(), "off"); err != nil {
 		t.Fatal(err)
 	}
 	long := strings.Repeat("x", maxPasswordBytes+1)
-	for _, user := range []string{"joe", "off", "nopass", "jim", "Joe", "", strings.Repeat("j", 5000), "..\x00"} {
+	for _, user := range []string{"joe", "off", "nopass", "weak", "jim", "Joe", "", strings.Repeat("j", 5000), "..\x00"} {
 		for _, try := range []struct {
 			password string
 			want     int

@@ -5,8 +5,10 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
+	"net/textproto"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,17 +44,18 @@ func ftpGuessing(ctx context.Context, b *bench) error {
 		user func(i int) ftpTarget
 	}{{"first logins, hashed", first}, {"logins from the memo", again}} {
 		var quiet, guessed []float64
-		var guesses int64
+		var guesses, putOff int64
 		for round := range b.options.rounds {
 			for _, loud := range []bool{false, true} {
 				b.progress.show("guessing: %s, round %d of %d, guessed %v", kind.what, round+1, b.options.rounds, loud)
 				if err := b.gateway.restart(ctx); err != nil { // it remembers none
 					return err
 				}
-				rate, tried, err := loginsFor(ctx, length, target, kind.user, loud)
+				rate, tried, late, err := loginsFor(ctx, length, target, kind.user, loud)
 				if err != nil {
 					return fmt.Errorf("guessing: %s: %w", kind.what, err)
 				}
+				putOff += late
 				if loud {
 					guessed, guesses = append(guessed, rate), guesses+tried
 				} else {
@@ -61,8 +64,8 @@ func ftpGuessing(ctx context.Context, b *bench) error {
 			}
 		}
 		without, with := middle(quiet), middle(guessed)
-		b.table.notes = append(b.table.notes, fmt.Sprintf("FTP %s, %d at once: %.1f per s, and %.1f while %d guess hashes of 4 s (%d tried in a round): ratio %.2f",
-			kind.what, loginClients, without, with, guessers, guesses/int64(b.options.rounds), with/without))
+		b.table.notes = append(b.table.notes, fmt.Sprintf("FTP %s, %d at once: %.1f per s, and %.1f while %d guess hashes of 4 s (%d tried in a round): ratio %.2f; put off: %d logins",
+			kind.what, loginClients, without, with, guessers, guesses/int64(b.options.rounds), with/without, putOff))
 	}
 	return nil
 }
@@ -106,11 +109,12 @@ func (g *gateway) importAccounts(ctx context.Context, cheap int) error {
 }
 
 // loginsFor logs in for that long, and says how many did in a second. With loud, others
-// guess meanwhile, and tried is how many guesses came to an end, most of them put off.
-func loginsFor(ctx context.Context, length time.Duration, at ftpTarget, user func(i int) ftpTarget, loud bool) (rate float64, tried int64, err error) {
+// guess meanwhile, and tried is how many guesses came to an end, most of them put off; putOff is
+// how many logins were, too.
+func loginsFor(ctx context.Context, length time.Duration, at ftpTarget, user func(i int) ftpTarget, loud bool) (rate float64, tried, putOff int64, err error) {
 	end, stop := context.WithTimeout(ctx, length)
 	defer stop()
-	var next, done, wrong atomic.Int64
+	var next, done, late, wrong atomic.Int64
 	var guessing sync.WaitGroup
 	if loud {
 		for i := range guessers {
@@ -120,16 +124,21 @@ func loginsFor(ctx context.Context, length time.Duration, at ftpTarget, user fun
 	err = parallel(loginClients, func(int) error {
 		for end.Err() == nil {
 			t := user(int(next.Add(1)) - 1)
-			if err := t.visit(ctx); err != nil {
+			var put *textproto.Error
+			switch err := t.visit(ctx); {
+			case errors.As(err, &put) && put.Code == 421:
+				late.Add(1)
+			case err != nil:
 				return err
+			default:
+				done.Add(1)
 			}
-			done.Add(1)
 		}
 		return nil
 	})
 	stop()
 	guessing.Wait()
-	return float64(done.Load()) / length.Seconds(), wrong.Load(), err
+	return float64(done.Load()) / length.Seconds(), wrong.Load(), late.Load(), err
 }
 
 // guess tries one password after the other of an account with a dear hash.

@@ -11,6 +11,7 @@ import (
 	"hash"
 	"strings"
 
+	//lint:ignore SA1019 what is imported is made of it
 	"golang.org/x/crypto/md4"
 )
 

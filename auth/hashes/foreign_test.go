@@ -141,6 +141,25 @@ func TestRenewKeepsWhereAPasswordIsCut(t *testing.T) {
 	}
 }
 
+// A string in C ends at NUL, and is not as long as one may wish.
+func TestTextSchemesTakeStrings(t *testing.T) {
+	t.Parallel()
+	h, err := Foreign("$1$$IfI/mw4YSCwcQoW.D.DSu1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, password := range []string{"correct horse\x00", "correct horse\x00x", strings.Repeat("a", maxTextPassword+1)} {
+		if h.Matches(password) {
+			t.Errorf("%.20q matches", password)
+		}
+	}
+	empty := h
+	empty.output = h.derive("")
+	if empty.Matches("\x00") || !empty.Matches("") {
+		t.Error("what is no string matches the hash of none")
+	}
+}
+
 func TestDovecotMD5IsEither(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -115,14 +115,16 @@ func (h Hash) Matches(password string) bool {
 	if h.first > 0 && len(password) > h.first {
 		password = password[:h.first]
 	}
-	if h.text && (strings.IndexByte(password, 0) >= 0 || len(password) > maxTextPassword) {
-		return false
+	// What the scheme cannot have hashed takes the same time, or it would tell the scheme.
+	possible := !h.text || strings.IndexByte(password, 0) < 0 && len(password) <= maxTextPassword
+	if !possible {
+		password = ""
 	}
 	got, want := h.derive(password), h.output
 	if h.outer != nil {
 		got, want = h.outer.derive(got), h.outer.sum
 	}
-	return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1
+	return subtle.ConstantTimeCompare([]byte(got), []byte(want)) == 1 && possible
 }
 
 // Scheme names the scheme as docs/hashes.md does: "argon2id", "sha512-crypt"; of a
@@ -141,7 +143,7 @@ func (h Hash) Original() string { return h.scheme }
 func (h Hash) Price() Price {
 	p := h.price
 	if h.outer != nil {
-		p = p.and(h.outer.price())
+		p = p.And(h.outer.price())
 	}
 	return p
 }

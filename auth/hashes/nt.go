@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"unicode/utf16"
 
+	//lint:ignore SA1019 what is imported is made of it
 	"golang.org/x/crypto/md4"
 )
 

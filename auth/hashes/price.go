@@ -41,8 +41,8 @@ func (p Price) Class() Class {
 	return Normal
 }
 
-// and is the price of doing both, one after the other.
-func (p Price) and(q Price) Price {
+// And is the price of doing both, one after the other.
+func (p Price) And(q Price) Price {
 	return Price{Work: p.Work + q.Work, MemoryKiB: max(p.MemoryKiB, q.MemoryKiB)}
 }
 

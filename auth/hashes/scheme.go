@@ -3,6 +3,7 @@ package hashes
 import (
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // A scheme is a row of the table of what is verified here: how its canonical text is
@@ -30,9 +31,12 @@ const (
 	base64Raw
 )
 
-// table is in the order in which prefixes are looked for. DES, which has none, is not
-// in it.
-func table() []scheme {
+// table is made once: it does not change.
+var table = sync.OnceValue(makeTable)
+
+// makeTable lists the schemes in the order in which prefixes are looked for. DES, which
+// has none, is not among them.
+func makeTable() []scheme {
 	rows := []scheme{
 		{name: argonID, prefix: argonPrefix, form: base64Raw, read: readArgon, crypt: true},
 		{name: "argon2i", prefix: "$argon2i$", form: base64Raw, read: readArgon, crypt: true},

@@ -85,7 +85,7 @@ func TestWrongUsage(t *testing.T) {
 		{"audit query --since xx", `time "xx"`},
 		{"audit query --remote xx", `network "xx"`},
 		{"audit tail -n -1", "-n is -1; want 0 to"},
-		{"report", "gateway report needs a command: devices, exemptions, exposed, migration, plaintext"},
+		{"report", "gateway report needs a command: devices, exemptions, exposed, hashes, migration, plaintext"},
 		{"report plain", `gateway report has no command "plain"; did you mean "plaintext"?`},
 		{"report plaintext --since xx", `time "xx"`},
 		{"report plaintext --since 2999-01-01", "since 2999-01-01T00:00:00Z is not before until"},
