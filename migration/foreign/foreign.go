@@ -105,7 +105,8 @@ type Format struct {
 // Formats lists all of them, by name.
 func Formats() []Format {
 	list := []Format{
-		authorizedKeysFormat(), gatewayFormat(), htpasswdFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), vsftpdFormat(),
+		authorizedKeysFormat(), dovecotFormat(), gatewayFormat(), htpasswdFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), sasldbFormat(),
+		vsftpdFormat(),
 	}
 	slices.SortFunc(list, func(x, y Format) int { return cmp.Compare(x.Name, y.Name) })
 	return list
