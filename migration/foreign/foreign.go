@@ -105,7 +105,7 @@ type Format struct {
 // Formats lists all of them, by name.
 func Formats() []Format {
 	list := []Format{
-		authorizedKeysFormat(), dovecotFormat(), gatewayFormat(), htpasswdFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), sasldbFormat(),
+		authorizedKeysFormat(), dovecotFormat(), gatewayFormat(), htpasswdFormat(), ldifFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), sasldbFormat(),
 		vsftpdFormat(),
 	}
 	slices.SortFunc(list, func(x, y Format) int { return cmp.Compare(x.Name, y.Name) })
@@ -125,4 +125,10 @@ func someFiles(names []string, least, most int) error {
 	default:
 		return nil
 	}
+}
+
+// sortedSet sorts a list and leaves out what comes twice, and what is empty.
+func sortedSet(list []string) []string {
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" })
 }

@@ -48,3 +48,6 @@ func fuzzFormat(f *testing.F, format string, seeds ...string) {
 
 func FuzzDovecot(f *testing.F) { fuzzFormat(f, "dovecot", "joe:{PLAIN}x:1:1::::allow_nets=\r\n") }
 func FuzzSASLDB(f *testing.F)  { fuzzFormat(f, "sasldb") }
+func FuzzLDIF(f *testing.F) {
+	fuzzFormat(f, "ldif", "version: 1\r\ndn: uid=joe\r\nuid: joe\r\nuserPassword:: e1NTSEF9\r\n", "dn:: !\n x\nuid:< file:///etc/passwd\n\nchangetype: modify\n")
+}
