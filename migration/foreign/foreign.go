@@ -82,6 +82,15 @@ func (f *Found) refuse(at Position, name, format string, args ...any) {
 	f.Refused = append(f.Refused, Refusal{At: at, Name: name, Reason: fmt.Sprintf(format, args...)})
 }
 
+// full reports, and says, that so much is refused that the rest is not to be read.
+func (f *Found) full(at Position) bool {
+	if len(f.Refused) <= maxRefusals {
+		return false
+	}
+	f.refuse(at, "", "more than %d lines are not taken: the rest is not read. Is it another kind of file?", maxRefusals)
+	return true
+}
+
 func (f *Found) note(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(f.Notes, text) {
 		f.Notes = append(f.Notes, text)
@@ -105,8 +114,8 @@ type Format struct {
 // Formats lists all of them, by name.
 func Formats() []Format {
 	list := []Format{
-		authorizedKeysFormat(), dovecotFormat(), gatewayFormat(), htpasswdFormat(), ldifFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), sasldbFormat(),
-		vsftpdFormat(),
+		authorizedKeysFormat(), csvFormat(), dovecotFormat(), gatewayFormat(), htpasswdFormat(), iisFormat(), ldifFormat(), passwdFormat(),
+		proFTPDFormat(), pureFTPdFormat(), sasldbFormat(), vsftpdFormat(),
 	}
 	slices.SortFunc(list, func(x, y Format) int { return cmp.Compare(x.Name, y.Name) })
 	return list

@@ -51,3 +51,9 @@ func FuzzSASLDB(f *testing.F)  { fuzzFormat(f, "sasldb") }
 func FuzzLDIF(f *testing.F) {
 	fuzzFormat(f, "ldif", "version: 1\r\ndn: uid=joe\r\nuid: joe\r\nuserPassword:: e1NTSEF9\r\n", "dn:: !\n x\nuid:< file:///etc/passwd\n\nchangetype: modify\n")
 }
+func FuzzCSV(f *testing.F) {
+	fuzzFormat(f, "csv", "\xef\xbb\xbfname;hash\r\njoe;$6$x$y\r\n", "name,keys\njoe,\"a\nb\"\n", "user\njoe\n", "name,quota_bytes\njoe,-1\n\"")
+}
+func FuzzIIS(f *testing.F) {
+	fuzzFormat(f, "iis", `<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]><configuration>&c;</configuration>`, strings.Repeat("<configuration>", 40))
+}

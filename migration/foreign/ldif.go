@@ -101,8 +101,7 @@ func readLDIF(name string, content []byte, found *Found, each func(*entry)) {
 			flush()
 			at, pending = Position{name, number}, bytes.Clone(raw[:min(len(raw), maxLineBytes+1)])
 		}
-		if len(found.Refused) > maxRefusals {
-			found.refuse(at, "", "more than %d lines are not taken: the rest is not read. Is it another kind of file?", maxRefusals)
+		if found.full(at) {
 			return
 		}
 	}
