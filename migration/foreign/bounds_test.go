@@ -17,6 +17,8 @@ func TestBounds(t *testing.T) {
 		"csv cell":      {"csv", "name,hash\njoe," + mega + "\n"},
 		"csv header":    {"csv", mega + ",hash\n"},
 		"iis attribute": {"iis", "<configuration><authentication><credentials><add name='joe' password='" + mega + "'/></credentials></authentication></configuration>"},
+		"sftpgo field":  {"sftpgo", `{"users":[{"username":"joe","password":"` + mega + `"}]}`},
+		"sftpgo depth":  {"sftpgo", `{"x":` + strings.Repeat("[", 1<<20)},
 		"iis depth":     {"iis", strings.Repeat("<configuration>", 1<<16)},
 		"iis name":      {"iis", "<" + mega + ">"},
 		"iis entity":    {"iis", "<configuration>&" + mega + ";</configuration>"},

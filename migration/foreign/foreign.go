@@ -115,7 +115,7 @@ type Format struct {
 func Formats() []Format {
 	list := []Format{
 		authorizedKeysFormat(), csvFormat(), dovecotFormat(), gatewayFormat(), htpasswdFormat(), iisFormat(), ldifFormat(), passwdFormat(),
-		proFTPDFormat(), pureFTPdFormat(), sasldbFormat(), vsftpdFormat(),
+		proFTPDFormat(), pureFTPdFormat(), sasldbFormat(), sftpgoFormat(), vsftpdFormat(),
 	}
 	slices.SortFunc(list, func(x, y Format) int { return cmp.Compare(x.Name, y.Name) })
 	return list

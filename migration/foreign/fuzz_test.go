@@ -57,3 +57,6 @@ func FuzzCSV(f *testing.F) {
 func FuzzIIS(f *testing.F) {
 	fuzzFormat(f, "iis", `<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;">]><configuration>&c;</configuration>`, strings.Repeat("<configuration>", 40))
 }
+func FuzzSFTPGo(f *testing.F) {
+	fuzzFormat(f, "sftpgo", `{"users":null}`, `{"users":[{"username":"joe","filters":{"allowed_ip":1}},{"username":1}],"x":{}}`, strings.Repeat("[", 20000))
+}

@@ -205,17 +205,25 @@ func foldDN(dn string) string {
 
 // accounts adds everybody who can log in.
 func (d *directory) accounts(found *Found) {
+	var cards []string
 	for _, e := range d.people {
+		if found.full(e.at) {
+			return
+		}
 		name := e.name()
+		bare := len(e.attributes["userpassword"])+len(e.attributes["sshpublickey"]) == 0
 		switch {
+		case bare && !e.is("posixaccount", "shadowaccount", "account"):
+			cards = append(cards, clip(name))
+			continue
 		case name == "":
 			found.refuse(e.at, "", "%s has neither uid nor cn: it has no name to log in by", clip(e.dn))
 			continue
 		case e.is("organizationalrole"):
 			found.refuse(e.at, clip(name), "it is who runs the directory (organizationalRole), not a person: if it shall transfer files, add it by hand (gateway user add)")
 			continue
-		case len(e.attributes["userpassword"])+len(e.attributes["sshpublickey"]) == 0:
-			found.refuse(e.at, clip(name), "it has no userPassword and no sshPublicKey: export as root with slapcat, since ldapsearch shows passwords only to the rootdn; Active Directory shows them to nobody")
+		case bare:
+			found.refuse(e.at, clip(name), "it has no userPassword and no sshPublicKey: %s", ldifExport)
 			continue
 		}
 		a := Account{Name: name, At: e.at, Home: e.first("homedirectory"), Addresses: e.attributes["mail"], Keys: e.attributes["sshpublickey"], Groups: d.groups(e)}
@@ -225,8 +233,13 @@ func (d *directory) accounts(found *Found) {
 		}
 		found.Accounts = append(found.Accounts, a)
 	}
+	if n := len(cards); n > 0 {
+		found.note("left out are %d people without a password or a key, such as %s; if they have one: %s", n, cards[0], ldifExport)
+	}
 	d.notTaken(found)
 }
+
+const ldifExport = "export as root with slapcat, since ldapsearch shows passwords to the rootdn only; Active Directory shows them to nobody"
 
 // notTaken names the attributes of people of which nothing comes.
 func (d *directory) notTaken(found *Found) {

@@ -42,6 +42,9 @@ type sasldbUser struct {
 func sasldbPairs(pairs []pair, found *Found) {
 	users, realms := sasldbUsers(pairs, found)
 	for _, u := range users {
+		if found.full(u.at) {
+			return
+		}
 		a := Account{Name: u.name, At: u.at, Plain: session.NewSecret(u.password)}
 		if len(realms) > 1 && u.realm != "" {
 			a.Name += "@" + u.realm
@@ -73,6 +76,9 @@ func sasldbUsers(pairs []pair, found *Found) (users []*sasldbUser, realms map[st
 	type key struct{ name, realm string }
 	known := make(map[key]*sasldbUser)
 	for _, p := range pairs {
+		if found.full(p.At) {
+			return nil, nil
+		}
 		f := strings.Split(p.Key, "\x00")
 		if len(f) != 3 || f[0] == "" {
 			found.refuse(p.At, "", "the key is not user, realm and property: is it a dump of another database?")
