@@ -9,7 +9,9 @@ package foreign
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -114,7 +116,7 @@ type Format struct {
 // Formats lists all of them, by name.
 func Formats() []Format {
 	list := []Format{
-		authorizedKeysFormat(), csvFormat(), dovecotFormat(), gatewayFormat(), htpasswdFormat(), iisFormat(), ldifFormat(), passwdFormat(),
+		authorizedKeysFormat(), csvFormat(), dovecotFormat(), fileZillaFormat(), gatewayFormat(), htpasswdFormat(), iisFormat(), ldifFormat(), passwdFormat(),
 		proFTPDFormat(), pureFTPdFormat(), sasldbFormat(), sftpgoFormat(), vsftpdFormat(),
 	}
 	slices.SortFunc(list, func(x, y Format) int { return cmp.Compare(x.Name, y.Name) })
@@ -141,3 +143,9 @@ func sortedSet(list []string) []string {
 	slices.Sort(list)
 	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" })
 }
+
+// sortedKeys are those of a map, in their order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// cleanPath is a path as a client sees it: absolute, with slashes.
+func cleanPath(p string) string { return path.Clean("/" + strings.ReplaceAll(p, `\`, "/")) }

@@ -60,3 +60,6 @@ func FuzzIIS(f *testing.F) {
 func FuzzSFTPGo(f *testing.F) {
 	fuzzFormat(f, "sftpgo", `{"users":null}`, `{"users":[{"username":"joe","filters":{"allowed_ip":1}},{"username":1}],"x":{}}`, strings.Repeat("[", 20000))
 }
+func FuzzFileZilla(f *testing.F) {
+	fuzzFormat(f, "filezilla", `<filezilla><user name="joe"><password index="0"/></user></filezilla>`, `<FileZillaServer><Users><User Name="joe"/></Users></FileZillaServer>`)
+}

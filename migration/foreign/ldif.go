@@ -213,11 +213,11 @@ func (d *directory) accounts(found *Found) {
 		name := e.name()
 		bare := len(e.attributes["userpassword"])+len(e.attributes["sshpublickey"]) == 0
 		switch {
-		case bare && !e.is("posixaccount", "shadowaccount", "account"):
-			cards = append(cards, clip(name))
-			continue
 		case name == "":
 			found.refuse(e.at, "", "%s has neither uid nor cn: it has no name to log in by", clip(e.dn))
+			continue
+		case bare && !e.is("posixaccount", "shadowaccount", "account"):
+			cards = append(cards, clip(name))
 			continue
 		case e.is("organizationalrole"):
 			found.refuse(e.at, clip(name), "it is who runs the directory (organizationalRole), not a person: if it shall transfer files, add it by hand (gateway user add)")
@@ -234,7 +234,7 @@ func (d *directory) accounts(found *Found) {
 		found.Accounts = append(found.Accounts, a)
 	}
 	if n := len(cards); n > 0 {
-		found.note("left out are %d people without a password or a key, such as %s; if they have one: %s", n, cards[0], ldifExport)
+		found.note("left out are people without a password and a key (%d, such as %s); if they have one: %s", n, cards[0], ldifExport)
 	}
 	d.notTaken(found)
 }

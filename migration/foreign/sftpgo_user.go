@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"path"
 	"slices"
@@ -126,13 +125,13 @@ func (a *Account) sftpgoFiles(u sftpgoUser) {
 		a.lose("virtual folder %s (%s): there are none here; move it into its folder", clip(f.Path), clip(f.Name))
 	}
 	rules := make(map[string]session.Permissions)
-	for _, name := range slices.Sorted(maps.Keys(u.Permissions)) {
+	for _, name := range sortedKeys(u.Permissions) {
 		rules[path.Clean("/"+name)] = a.sftpgoPermissions(name, u.Permissions[name])
 	}
 	if len(rules) == 1 && rules["/"] == session.MayAll {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(rules)) {
+	for _, name := range sortedKeys(rules) {
 		a.Permissions = append(a.Permissions, session.PathRule{Path: name, May: rules[name]})
 	}
 }
@@ -215,7 +214,7 @@ func (a *Account) sftpgoLost(before string, fields map[string]json.RawMessage, k
 		"tls_certs": "add its certificate as a key (gateway user key add)", "require_password_change": "there is no such demand here",
 		"role": "roles are of administrators there",
 	}
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
+	for _, name := range sortedKeys(fields) {
 		if slices.Contains(known, name) || isZeroJSON(fields[name]) || string(fields[name]) == `"None"` || len(a.Lost) >= maxNotTaken {
 			continue
 		}

@@ -13,7 +13,7 @@ import (
 // What the tools of the servers made of "correct horse" lets in whoever knows it.
 func TestToolsPasswords(t *testing.T) {
 	t.Parallel()
-	for source, want := range map[string]int{"dovecot.txtar": 14, "ldif.txtar": 2, "iis.txtar": 2, "sftpgo.txtar": 3} {
+	for source, want := range map[string]int{"dovecot.txtar": 14, "ldif.txtar": 2, "iis.txtar": 2, "sftpgo.txtar": 3, "filezilla-0.9.txtar": 3, "filezilla-1.txtar": 3} {
 		t.Run(source, func(t *testing.T) {
 			t.Parallel()
 			ar, err := txtar.ParseFile(filepath.Join("testdata", source))
