@@ -53,12 +53,12 @@ install_clients() {
 # Mail servers that Debian lets nobody install beside Postfix are unpacked, with the libraries and the
 # users that they need, where those users can read them. OpenSMTPD finds its helpers and its spool only
 # at fixed places.
-MAIL_SERVERS=/usr/local/lib/gateway-tests
+SERVERS=/usr/local/lib/gateway-tests
 install_mail_servers() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || { echo "not root on Debian: the tests with Exim and OpenSMTPD are skipped"; return 0; }
   local pair package dir
   for pair in exim4:exim4-daemon-light opensmtpd:opensmtpd; do
-    package=${pair##*:} dir=$MAIL_SERVERS/${pair%%:*}
+    package=${pair##*:} dir=$SERVERS/${pair%%:*}
     [ ! -d "$dir" ] || continue
     rm -rf "$dir.new" && mkdir -p "$dir.new" && ( cd "$dir.new" && apt-get download -qq "$package" >/dev/null 2>&1 && dpkg -x ./*.deb . && rm ./*.deb ) && mv "$dir.new" "$dir" ||
       { rm -rf "$dir.new"; echo "$package could not be fetched: its test is skipped"; }
@@ -67,10 +67,26 @@ install_mail_servers() {
   for user in Debian-exim opensmtpd opensmtpq; do
     id "$user" >/dev/null 2>&1 || useradd --system --no-create-home --shell /usr/sbin/nologin "$user"
   done
-  [ -d "$MAIL_SERVERS/opensmtpd" ] || return 0
+  [ -d "$SERVERS/opensmtpd" ] || return 0
   mkdir -p /var/lib/opensmtpd/empty /usr/libexec
-  ln -sfn "$MAIL_SERVERS/opensmtpd/usr/libexec/opensmtpd" /usr/libexec/opensmtpd
+  ln -sfn "$SERVERS/opensmtpd/usr/libexec/opensmtpd" /usr/libexec/opensmtpd
   [ -d /var/spool/smtpd ] || mkdir -m 711 /var/spool/smtpd
+}
+
+# FTP servers that people come from. Debian lets nobody install two of them, so they are unpacked, and
+# the libraries that they need are installed.
+install_ftp_servers() {
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || { echo "not root on Debian: the tests with vsftpd, ProFTPD and Pure-FTPd are skipped"; return 0; }
+  local package dir libraries=""
+  for package in vsftpd proftpd-core pure-ftpd pure-ftpd-common; do
+    dir=$SERVERS/$package
+    [ ! -d "$dir" ] || continue
+    rm -rf "$dir.new" && mkdir -p "$dir.new" && ( cd "$dir.new" && apt-get download -qq "$package" >/dev/null 2>&1 && dpkg -x ./*.deb . && rm ./*.deb ) && mv "$dir.new" "$dir" ||
+      { rm -rf "$dir.new"; echo "$package could not be fetched: its test is skipped"; continue; }
+    libraries="$libraries $(apt-cache depends "$package" | awk '$1 == "Depends:" && $2 ~ /^lib/ { print $2 }')"
+  done
+  [ -z "$libraries" ] || apt-get install -y -qq --no-install-recommends db5.3-util $libraries >/dev/null || echo "apt-get failed: an FTP server may lack a library"
+  [ -d /var/run/vsftpd/empty ] || mkdir -p /var/run/vsftpd/empty
 }
 
 # The race detector needs a C compiler.
@@ -109,7 +125,7 @@ fuzz() {
 }
 
 mkdir -p "$GATEWAY_TOOLS"
-if [ "$mode" = all ]; then install_compiler; install_clients; install_mail_servers; install_npm_packages; fi
+if [ "$mode" = all ]; then install_compiler; install_clients; install_mail_servers; install_ftp_servers; install_npm_packages; fi
 
 say "gofmt"
 unformatted=$(gofmt -l .)

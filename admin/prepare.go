@@ -182,7 +182,7 @@ func (p *PreparedAccount) password(a foreign.Account) error {
 	case a.Hash != "":
 		h, err := readHash(a.Hash)
 		if err != nil {
-			return fmt.Errorf("its password: %w; give it a new one on the old server, or make the account by hand (gateway user add)", err)
+			return fmt.Errorf("its password cannot be taken: %w", err)
 		}
 		p.Hash, p.Secret = h, "hash:"+a.Hash
 	}

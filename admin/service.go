@@ -156,6 +156,7 @@ func methods() map[string]call {
 		"group.krl.set":   method((*Service).groupKRLSet),
 
 		"exposed.list": method((*Service).exposedList),
+		"hashes.list":  method((*Service).hashesList),
 
 		"policy.explain": method((*Service).policyExplain),
 		"policy.apply":   method((*Service).policyApply),

@@ -53,7 +53,7 @@ type ImportPlan struct {
 	// not, although the source has another.
 	Password bool   `json:"password,omitempty"`
 	Kept     string `json:"kept,omitempty"`
-	// Before and After are the account; After of a plan lacks what only storing makes.
+	// Before and After are the account.
 	Before *Info `json:"before,omitempty"`
 	After  *Info `json:"after,omitempty"`
 }
@@ -194,8 +194,8 @@ func (im *importer) plan(in Imported) plannedImport {
 	im.planned[in.Name] = true
 	p.marks = im.marksOf(in)
 	if p.record == nil {
-		p.Action, p.Password, p.After = ImportAdd, !in.Secret.Empty(), after(&Info{Name: in.Name}, in)
-		im.own(in)
+		p.Action, p.Password = ImportAdd, !in.Secret.Empty()
+		im.become(&p, (&Info{Name: in.Name, Created: fromMicros(im.now)}).clone(), in)
 		return p
 	}
 	p.Before = describe(p.record)
@@ -213,8 +213,8 @@ func (im *importer) plan(in Imported) plannedImport {
 	default:
 		p.Password = true
 	}
-	p.Action, p.After = ImportChange, after(describe(p.record), in)
-	im.own(in)
+	p.Action = ImportChange
+	im.become(&p, describe(p.record), in)
 	return p
 }
 
@@ -248,12 +248,6 @@ func (im *importer) check(in *Imported) error {
 	return nil
 }
 
-func (im *importer) own(in Imported) {
-	for _, address := range in.Addresses {
-		im.owner[address] = in.Name
-	}
-}
-
 // marksOf are by what the next import tells whether the source changed.
 func (im *importer) marksOf(in Imported) imports {
 	secret := []byte(in.Secret.Reveal())
@@ -265,13 +259,24 @@ func (im *importer) marksOf(in Imported) imports {
 	return imports{source: im.keyed("source", append(content, secret...)), password: im.keyed("password", secret), at: im.now}
 }
 
-// after is what an account becomes. What the source does not say stays, groups, keys and
-// addresses are added to those that there are.
-func after(i *Info, in Imported) *Info {
+// become makes i what the account becomes. What the source does not say stays; groups, keys
+// and addresses are added to those that there are.
+func (im *importer) become(p *plannedImport, i *Info, in Imported) {
+	i.Changed = fromMicros(im.now)
+	if p.Password {
+		i.PasswordChanged = i.Changed
+	}
 	i.Groups = sortedSet(append(i.Groups, in.Groups...))
 	i.Addresses = sortedSet(append(i.Addresses, in.Addresses...))
+	for _, address := range in.Addresses {
+		im.owner[address] = in.Name
+	}
+	if i.Keys == nil {
+		i.Keys = []Key{} // [] in JSON, not null
+	}
 	for _, k := range in.Keys {
 		if !slices.ContainsFunc(i.Keys, func(has Key) bool { return has.id() == k.id() }) {
+			k.Added = i.Changed
 			i.Keys = append(i.Keys, k)
 		}
 	}
@@ -292,7 +297,7 @@ func after(i *Info, in Imported) *Info {
 		i.Expires = in.Expires
 	}
 	i.Disabled = in.Disabled
-	return i
+	p.After = i
 }
 
 // apply stores what was planned.

@@ -22,7 +22,7 @@ func TestRunPrintsEveryRow(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
 	err := run(t.Context(), []string{
-		"-peers=none", "-size=1", "-rounds=1", "-messages=40", "-logins=8", "-accounts=2", "-idle=4",
+		"-peers=none", "-size=1", "-rounds=1", "-messages=40", "-logins=8", "-accounts=2", "-idle=4", "-guessing=1",
 		"-small=8", "-entries=20", "-uploads=2", "-dir", dir, "-files", dir,
 	}, &out, io.Discard)
 	if err != nil {

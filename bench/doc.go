@@ -1,7 +1,8 @@
 // Command bench measures the gateway beside OpenSSH, Postfix and the FTP servers of
 // Debian, and prints tables: transfers by SFTP, FTP and FTPS, and by OpenSSH's own
 // client, small files, listings, logins, mail accepted durably, memory of idle sessions
-// and of uploads in flight, and the system calls that move a file. It is never a test.
+// and of uploads in flight, the system calls that move a file, and logins while
+// somebody guesses hashes that take seconds. It is never a test.
 //
 // Each server is started privately, on a port of the kernel's choice on loopback,
 // from folders that are removed afterwards. The gateway and its peers take turns

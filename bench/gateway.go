@@ -152,7 +152,7 @@ func (g *gateway) configure(files string) error {
 	}
 	text += fmt.Sprintf("storage {\n  type = \"local\"\n  path = %q\n}\n", filepath.Join(files, "gateway")) +
 		fmt.Sprintf("mail { route = %q }\n", route) +
-		fmt.Sprintf("limits {\n  trusted = [\"127.0.0.0/8\"]\n  connections = %d\n  unauthenticated = %[1]d\n  sessions_per_user = %[1]d\n}\n", maxSessions)
+		fmt.Sprintf("limits {\n  trusted = [\"127.0.0.0/8\"]\n  connections = %d\n  unauthenticated = %[1]d\n  sessions_per_user = %[1]d\n  guesses = 100000\n}\n", maxSessions)
 	if err := os.WriteFile(filepath.Join(g.dir, "gateway.hcl"), []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type options struct {
 	size     int64 // bytes of one transfer in all
 	messages int
 	logins   int
+	guessing int // seconds
 	accounts int
 	small    int
 	entries  int
@@ -95,6 +96,7 @@ func subjects() []subject {
 		{"idle", idling, false, append(append([]part{{"sftp", sftpIdle}}, overFTP(ftpIdle)...), part{"smtp", mailIdle})},
 		{"uploads", uploading, false, overFTP(ftpUploads)},
 		{"copies", copies, true, []part{{"ftp", ftpCopies}}},
+		{"guessing", guessing, true, []part{{"ftp", ftpGuessing}}},
 	}
 }
 
@@ -124,6 +126,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.IntVar(&o.messages, "messages", 4000, "messages sent in a round")
 	flags.IntVar(&o.logins, "logins", 300, "logins made in a round")
 	flags.IntVar(&o.accounts, "accounts", 64, "accounts whose password is hashed in a round")
+	flags.IntVar(&o.guessing, "guessing", 30, "`seconds` of logins in a round while costly hashes are guessed")
 	flags.IntVar(&o.small, "small", 5000, "small files moved in a round")
 	flags.IntVar(&o.entries, "entries", 20000, "entries of the folder that is listed")
 	flags.IntVar(&o.idle, "idle", 1000, fmt.Sprintf("idle sessions held; by a peer %d at most", maxPeerIdle))
@@ -172,7 +175,7 @@ func (o options) validate(mib int64) error {
 		most  int64
 	}{
 		{"size", mib, 1 << 20}, {"rounds", int64(o.rounds), 1000}, {"messages", int64(o.messages), 1e6},
-		{"logins", int64(o.logins), 1e6}, {"accounts", int64(o.accounts), 1e4}, {"small", int64(o.small), 1e6},
+		{"logins", int64(o.logins), 1e6}, {"accounts", int64(o.accounts), 1e4}, {"guessing", int64(o.guessing), 3600}, {"small", int64(o.small), 1e6},
 		{"entries", int64(o.entries), 1e6}, {"idle", int64(o.idle), maxSessions}, {"uploads", int64(o.uploads), maxSessions},
 	} {
 		if count.value < 1 || count.value > count.most {

@@ -31,6 +31,7 @@ var ( // tables of constants
 	idling          = unit{title: "idle sessions", rate: "KiB each"}
 	uploading       = unit{title: "uploads in flight", rate: "MiB over idle"}
 	copies          = unit{title: "system calls of the gateway"}
+	guessing        = unit{title: "logins while costly hashes are guessed"}
 )
 
 // result is what came out for one server.

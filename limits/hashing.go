@@ -26,6 +26,9 @@ type HashingConfig struct {
 	MaxWaiting int
 	// MaxWait is how long one waits before it is refused. Zero means 5s.
 	MaxWait time.Duration
+	// Spare is called when a heavy hash begins, to find it a processor beside those that
+	// others use, and done when it ends. Nil finds none.
+	Spare func() (done func())
 }
 
 const (
@@ -54,7 +57,8 @@ type Hashing struct {
 	last    map[netip.Prefix]uint64
 	resting bool // nobody is given a turn until it ends
 
-	heavy *Hashing // for AcquireHeavy
+	heavy      *Hashing // for AcquireHeavy
+	processors int
 }
 
 // A turn is one who waits.
@@ -88,6 +92,7 @@ func NewHashing(cfg HashingConfig) *Hashing {
 		cfg.MaxWait = defaultHashWait
 	}
 	h := newHashing(cfg)
+	h.processors = runtime.GOMAXPROCS(0)
 	h.heavy = newHashing(HashingConfig{MaxAtOnce: 1, MaxMemory: heavyMemory, MaxWaiting: heavyWaiting, MaxWait: heavyWait})
 	return h
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"sync"
 	"time"
 )
@@ -33,12 +32,17 @@ func (h *Hashing) AcquireHeavy(ctx context.Context, source netip.Addr, memKiB in
 	if err != nil {
 		return nil, fmt.Errorf("costly hash: %w", err)
 	}
+	done := func() {}
+	if h.cfg.Spare != nil {
+		done = h.cfg.Spare()
+	}
 	began := time.Now()
 	var once sync.Once
 	return func(right bool) {
 		once.Do(func() {
+			done()
 			if !right {
-				h.heavy.rest(heavyRest(time.Since(began), runtime.GOMAXPROCS(0)))
+				h.heavy.rest(heavyRest(time.Since(began), h.processors))
 			}
 			free()
 		})

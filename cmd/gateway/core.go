@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"runtime"
 
 	"gateway/admin"
 	"gateway/audit"
@@ -77,8 +79,10 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 		return nil, fmt.Errorf("limits: %w", err)
 	}
 	c.sealer = store.NewSealer(filepath.Join(cfg.State, "keys", "secrets.key"))
+	hashing := cfg.Hashing
+	hashing.Spare = spareProcessor
 	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{
-		Budget: limits.NewHashing(cfg.Hashing), Sealer: c.sealer, Log: log,
+		Budget: limits.NewHashing(hashing), Sealer: c.sealer, Log: log,
 	}); err != nil {
 		return nil, err
 	}
@@ -86,6 +90,22 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 		return nil, err
 	}
 	return c, nil
+}
+
+// spareProcessor lets the program run on one more thread at once until done. A hash
+// that takes seconds occupies one for as long, and what is short then waits for the
+// others of the scheduler's slices of 10 ms; on a thread of its own it is the system that
+// divides the processors, which is fair and lets what just woke up go first.
+func spareProcessor() (done func()) {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(n + 1)
+	return func() {
+		if os.Getenv("GOMAXPROCS") != "" {
+			runtime.GOMAXPROCS(n)
+			return
+		}
+		runtime.SetDefaultGOMAXPROCS()
+	}
 }
 
 // lateRecorder records to the core's record, which is opened when there is something

@@ -13,7 +13,7 @@ import (
 
 func (c *cli) reportCommand() *cobra.Command {
 	return group("report", "What the record says about how the gateway is used", "  gateway report plaintext --since 30d\n  gateway report migration --html migration.html\n  gateway report exemptions",
-		c.reportPlaintext(), c.reportMigration(), c.reportExposed(), c.reportExemptions(), c.reportDevices())
+		c.reportPlaintext(), c.reportMigration(), c.reportExposed(), c.reportExemptions(), c.reportDevices(), c.reportHashes())
 }
 
 func (c *cli) reportPlaintext() *cobra.Command {

@@ -67,7 +67,7 @@ func TestWrongUsage(t *testing.T) {
 		{"completion", "gateway completion needs a command: bash, fish, powershell, zsh"},
 		{"completion bsh", `did you mean "bash"?`},
 		{"init --ports odd", `--ports is "odd"; want standard or high`},
-		{"user set alice", "nothing to change: give --group, --route, --permit, --quota-bytes, --quota-files, --bandwidth or --mail-..."},
+		{"user set alice", "nothing to change: give --group, --route, --home, --expires, --permit, --quota-bytes, --quota-files, --bandwidth or --mail-..."},
 		{"user set alice --permit /in", `--permit: permission: "/in": want PATH=WORDS`},
 		{"user set alice --permit in=read", `--permit: path: "in": it must begin with /`},
 		{"user set alice --permit /in/=read", `"/in/": write it as "/in"`},
