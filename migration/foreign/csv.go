@@ -17,16 +17,7 @@ import (
 func csvFormat() Format {
 	return Format{
 		Name: "csv", Files: "FILE.CSV", Short: "a table whose first line names its columns: " + strings.Join(csvColumns(), ","),
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			return readCSV(names[0], content)
-		},
+		Read: ofOneFile(readCSV),
 	}
 }
 

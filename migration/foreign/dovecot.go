@@ -11,23 +11,19 @@ import (
 func dovecotFormat() Format {
 	return Format{
 		Name: "dovecot", Files: "PASSWD-FILE", Short: "a passwd-file of Dovecot",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			var found Found
-			for l := range lines(names[0], content, &found) {
-				if !strings.HasPrefix(l.Text, "#") {
-					dovecotLine(l, &found)
-				}
-			}
-			return found, nil
-		},
+		Read: ofOneFile(readDovecot),
 	}
+}
+
+// readDovecot reads a passwd-file, in which a # begins a comment.
+func readDovecot(name string, content []byte) (Found, error) {
+	var found Found
+	for l := range lines(name, content, &found) {
+		if !strings.HasPrefix(l.Text, "#") {
+			dovecotLine(l, &found)
+		}
+	}
+	return found, nil
 }
 
 // dovecotFields is how many fields a line has. Those at the end may be missing, and the

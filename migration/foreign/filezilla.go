@@ -12,16 +12,7 @@ import (
 func fileZillaFormat() Format {
 	return Format{
 		Name: "filezilla", Files: "USERS.XML", Short: `users of FileZilla Server: users.xml of 1.x, "FileZilla Server.xml" of 0.9`,
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			return readFileZilla(names[0], content)
-		},
+		Read: ofOneFile(readFileZilla),
 	}
 }
 

@@ -123,6 +123,20 @@ func Formats() []Format {
 	return list
 }
 
+// ofOneFile is the Read of a format with one file.
+func ofOneFile(read func(name string, content []byte) (Found, error)) func(Files, []string) (Found, error) {
+	return func(files Files, names []string) (Found, error) {
+		if err := oneFile(names); err != nil {
+			return Found{}, err
+		}
+		content, err := files.Read(names[0])
+		if err != nil {
+			return Found{}, err
+		}
+		return read(names[0], content)
+	}
+}
+
 // oneFile is an error unless one file was given.
 func oneFile(names []string) error { return someFiles(names, 1, 1) }
 

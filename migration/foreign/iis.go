@@ -9,16 +9,7 @@ import (
 func iisFormat() Format {
 	return Format{
 		Name: "iis", Files: "ADMINISTRATION.CONFIG", Short: "IIS Manager users, of whom IIS FTP takes logins",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			return readIIS(names[0], content)
-		},
+		Read: ofOneFile(readIIS),
 	}
 }
 

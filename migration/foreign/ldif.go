@@ -14,21 +14,18 @@ import (
 func ldifFormat() Format {
 	return Format{
 		Name: "ldif", Files: "FILE.LDIF", Short: "accounts and groups of an LDAP directory, as slapcat or ldapsearch -LLL prints them",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			var found Found
-			d := directory{members: make(map[string][]string), byNumber: make(map[string]string)}
-			readLDIF(names[0], content, &found, d.add)
-			d.accounts(&found)
-			return found, nil
-		},
+		Read: ofOneFile(readDirectory),
 	}
+}
+
+// readDirectory reads all entries, and then who among them is an account: a group may
+// stand after its members.
+func readDirectory(name string, content []byte) (Found, error) {
+	var found Found
+	d := directory{members: make(map[string][]string), byNumber: make(map[string]string)}
+	readLDIF(name, content, &found, d.add)
+	d.accounts(&found)
+	return found, nil
 }
 
 // entry is one record of LDIF. Names of attributes are in small letters, without options.

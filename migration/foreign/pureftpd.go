@@ -10,23 +10,19 @@ import (
 func pureFTPdFormat() Format {
 	return Format{
 		Name: "pureftpd", Files: "PUREFTPD.PASSWD", Short: "virtual users of Pure-FTPd (pure-pw)",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			var found Found
-			for l := range lines(names[0], content, &found) {
-				if !strings.HasPrefix(l.Text, "#") {
-					pureFTPdLine(l, &found)
-				}
-			}
-			return found, nil
-		},
+		Read: ofOneFile(readPureFTPd),
 	}
+}
+
+// readPureFTPd reads a file in which a # begins a comment.
+func readPureFTPd(name string, content []byte) (Found, error) {
+	var found Found
+	for l := range lines(name, content, &found) {
+		if !strings.HasPrefix(l.Text, "#") {
+			pureFTPdLine(l, &found)
+		}
+	}
+	return found, nil
 }
 
 // pureFTPdFields is how many fields a line has; those at the end may be missing, up to the

@@ -9,23 +9,19 @@ import (
 func sasldbFormat() Format {
 	return Format{
 		Name: "sasldb", Files: "DUMP.TXT", Short: "the text that db5.3_dump -p prints of /etc/sasldb2 (Cyrus SASL)",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			var found Found
-			pairs, err := readDump(names[0], content, &found)
-			if err != nil {
-				return Found{}, err
-			}
-			sasldbPairs(pairs, &found)
-			return found, nil
-		},
+		Read: ofOneFile(readSASLDB),
 	}
+}
+
+// readSASLDB reads a dump of the database.
+func readSASLDB(name string, content []byte) (Found, error) {
+	var found Found
+	pairs, err := readDump(name, content, &found)
+	if err != nil {
+		return Found{}, err
+	}
+	sasldbPairs(pairs, &found)
+	return found, nil
 }
 
 // sasldbUser is all entries of one user of a realm.

@@ -12,24 +12,20 @@ import (
 func sftpgoFormat() Format {
 	return Format{
 		Name: "sftpgo", Files: "DUMP.JSON", Short: "a backup of SFTPGo (maintenance page, or the API's dumpdata)",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			s := sftpgoDump{name: names[0], content: bytes.TrimPrefix(content, []byte("\xef\xbb\xbf"))}
-			if !utf8.Valid(s.content) {
-				s.content = []byte(text(s.content))
-			}
-			if err := s.read(); err != nil {
-				return Found{}, fmt.Errorf("%v: %s", s.at(s.in.InputOffset()), clipLong(err.Error()))
-			}
-			return s.found, nil
-		},
+		Read: ofOneFile(readSFTPGo),
 	}
+}
+
+// readSFTPGo reads a dump.
+func readSFTPGo(name string, content []byte) (Found, error) {
+	s := sftpgoDump{name: name, content: bytes.TrimPrefix(content, []byte("\xef\xbb\xbf"))}
+	if !utf8.Valid(s.content) {
+		s.content = []byte(text(s.content))
+	}
+	if err := s.read(); err != nil {
+		return Found{}, fmt.Errorf("%v: %s", s.at(s.in.InputOffset()), clipLong(err.Error()))
+	}
+	return s.found, nil
 }
 
 // sftpgoDump is a dump that is being read.
