@@ -51,6 +51,7 @@ type decoder struct {
 	exempts    []*statement
 	devices    []*device
 	expects    []expectation
+	asserts    []assertion
 	prefixes   int
 	conditions int
 	journals   int
@@ -132,7 +133,9 @@ func (d *decoder) read(src []byte) *hcl.File {
 			d.device(b)
 		case kindExpect:
 			d.expectation(b)
-		case "assert", "group", "forbid", "crypto":
+		case kindAssert:
+			d.assertion(b)
+		case "group", "forbid", "crypto":
 			d.fault(b.TypeRange, "Statement not available yet",
 				"%q is planned and not part of the language yet. Known are %s.", b.Type, strings.Join(kinds(), ", "))
 		case "when", kindRollout, "brownout":
@@ -152,7 +155,7 @@ func (d *decoder) read(src []byte) *hcl.File {
 }
 
 func kinds() []string {
-	return []string{kindSettings, kindNetwork, kindProfile, kindAllow, kindRequire, kindExempt, kindDevice, kindExpect}
+	return []string{kindSettings, kindNetwork, kindProfile, kindAllow, kindRequire, kindExempt, kindDevice, kindExpect, kindAssert}
 }
 
 // inOrder lists attributes as they stand in the file.

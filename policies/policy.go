@@ -93,6 +93,7 @@ func Parse(src []byte, filename string, opts Options) (*Policy, error) {
 	}
 	p := d.policy(src)
 	d.expect(p)
+	d.assert(p)
 	if d.diags.HasErrors() {
 		return nil, newError(d.diags, file, filename)
 	}
