@@ -178,13 +178,13 @@ func (p *PreparedAccount) password(a foreign.Account) error {
 	p.Plain = !a.Plain.Empty()
 	switch {
 	case p.Plain:
-		p.Secret = "plain:" + a.Plain.Reveal()
+		p.Secret = auth.PlainSource(a.Plain)
 	case a.Hash != "":
 		h, err := readHash(a.Hash)
 		if err != nil {
 			return fmt.Errorf("its password cannot be taken: %w", err)
 		}
-		p.Hash, p.Secret = h, "hash:"+a.Hash
+		p.Hash, p.Secret = h, auth.HashSource(a.Hash)
 	}
 	return nil
 }

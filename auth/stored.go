@@ -28,6 +28,12 @@ type StoredSCRAM struct {
 	ServerKey  []byte `json:"server_key"`
 }
 
+// PlainSource is Imported.Secret as text, of a source that keeps the password itself.
+func PlainSource(password session.Secret) string { return "plain:" + password.Reveal() }
+
+// HashSource is that of a source that keeps a hash.
+func HashSource(hash string) string { return "hash:" + hash }
+
 // StorePassword hashes a password, which takes about 50 ms. The error is an ErrInvalid.
 func StorePassword(password session.Secret) (Stored, error) {
 	if err := checkPassword(password); err != nil {

@@ -114,8 +114,7 @@ func lines(name string, content []byte, found *Found) iter.Seq[line] {
 					return
 				}
 			}
-			if len(found.Refused) > maxRefusals {
-				found.refuse(at, "", "more than %d lines are not taken: the rest is not read. Is it another kind of file?", maxRefusals)
+			if found.full(at) {
 				return
 			}
 		}

@@ -9,7 +9,9 @@ package foreign
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -82,6 +84,15 @@ func (f *Found) refuse(at Position, name, format string, args ...any) {
 	f.Refused = append(f.Refused, Refusal{At: at, Name: name, Reason: fmt.Sprintf(format, args...)})
 }
 
+// full reports, and says, that so much is refused that the rest is not to be read.
+func (f *Found) full(at Position) bool {
+	if len(f.Refused) <= maxRefusals {
+		return false
+	}
+	f.refuse(at, "", "more than %d lines are not taken: the rest is not read. Is it another kind of file?", maxRefusals)
+	return true
+}
+
 func (f *Found) note(format string, args ...any) {
 	if text := fmt.Sprintf(format, args...); !slices.Contains(f.Notes, text) {
 		f.Notes = append(f.Notes, text)
@@ -105,10 +116,25 @@ type Format struct {
 // Formats lists all of them, by name.
 func Formats() []Format {
 	list := []Format{
-		authorizedKeysFormat(), gatewayFormat(), htpasswdFormat(), passwdFormat(), proFTPDFormat(), pureFTPdFormat(), vsftpdFormat(),
+		authorizedKeysFormat(), csvFormat(), dovecotFormat(), fileZillaFormat(), gatewayFormat(), htpasswdFormat(), iisFormat(), ldifFormat(), passwdFormat(),
+		proFTPDFormat(), pureFTPdFormat(), sasldbFormat(), sftpgoFormat(), vsftpdFormat(),
 	}
 	slices.SortFunc(list, func(x, y Format) int { return cmp.Compare(x.Name, y.Name) })
 	return list
+}
+
+// ofOneFile is the Read of a format with one file.
+func ofOneFile(read func(name string, content []byte) (Found, error)) func(Files, []string) (Found, error) {
+	return func(files Files, names []string) (Found, error) {
+		if err := oneFile(names); err != nil {
+			return Found{}, err
+		}
+		content, err := files.Read(names[0])
+		if err != nil {
+			return Found{}, err
+		}
+		return read(names[0], content)
+	}
 }
 
 // oneFile is an error unless one file was given.
@@ -125,3 +151,15 @@ func someFiles(names []string, least, most int) error {
 		return nil
 	}
 }
+
+// sortedSet sorts a list and leaves out what comes twice, and what is empty.
+func sortedSet(list []string) []string {
+	slices.Sort(list)
+	return slices.DeleteFunc(slices.Compact(list), func(s string) bool { return s == "" })
+}
+
+// sortedKeys are those of a map, in their order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+// cleanPath is a path as a client sees it: absolute, with slashes.
+func cleanPath(p string) string { return path.Clean("/" + strings.ReplaceAll(p, `\`, "/")) }

@@ -11,16 +11,7 @@ import (
 func gatewayFormat() Format {
 	return Format{
 		Name: "gateway", Files: "USERS.JSON", Short: "what gateway export users --hashes prints on another gateway",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			return readGateway(names[0], content)
-		},
+		Read: ofOneFile(readGateway),
 	}
 }
 

@@ -5,23 +5,19 @@ import "strings"
 func htpasswdFormat() Format {
 	return Format{
 		Name: "htpasswd", Files: "FILE", Short: "a password file of Apache or nginx (htpasswd, htdigest)",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			var found Found
-			for l := range lines(names[0], content, &found) {
-				if !strings.HasPrefix(strings.TrimSpace(l.Text), "#") {
-					htpasswdLine(l, &found)
-				}
-			}
-			return found, nil
-		},
+		Read: ofOneFile(readHtpasswd),
 	}
+}
+
+// readHtpasswd reads a file in which a # begins a comment.
+func readHtpasswd(name string, content []byte) (Found, error) {
+	var found Found
+	for l := range lines(name, content, &found) {
+		if !strings.HasPrefix(strings.TrimSpace(l.Text), "#") {
+			htpasswdLine(l, &found)
+		}
+	}
+	return found, nil
 }
 
 // htpasswdLine reads NAME:HASH, which nginx lets a comment follow, after another colon; or

@@ -10,23 +10,19 @@ import (
 func pureFTPdFormat() Format {
 	return Format{
 		Name: "pureftpd", Files: "PUREFTPD.PASSWD", Short: "virtual users of Pure-FTPd (pure-pw)",
-		Read: func(files Files, names []string) (Found, error) {
-			if err := oneFile(names); err != nil {
-				return Found{}, err
-			}
-			content, err := files.Read(names[0])
-			if err != nil {
-				return Found{}, err
-			}
-			var found Found
-			for l := range lines(names[0], content, &found) {
-				if !strings.HasPrefix(l.Text, "#") {
-					pureFTPdLine(l, &found)
-				}
-			}
-			return found, nil
-		},
+		Read: ofOneFile(readPureFTPd),
 	}
+}
+
+// readPureFTPd reads a file in which a # begins a comment.
+func readPureFTPd(name string, content []byte) (Found, error) {
+	var found Found
+	for l := range lines(name, content, &found) {
+		if !strings.HasPrefix(l.Text, "#") {
+			pureFTPdLine(l, &found)
+		}
+	}
+	return found, nil
 }
 
 // pureFTPdFields is how many fields a line has; those at the end may be missing, up to the
@@ -93,12 +89,7 @@ func pureFTPdLimits(a *Account, f []string) error {
 		}
 		*n.to = v
 	}
-	if a.Bandwidth = max(up, down); up != 0 && down != 0 && up != down {
-		a.Bandwidth = min(up, down)
-		a.lose("different speeds up (%d bytes/s) and down (%d bytes/s): there is one for both, the lower", up, down)
-	} else if (up == 0) != (down == 0) {
-		a.lose("its speed was limited in one direction only, to %d bytes/s: here it is in both", a.Bandwidth)
-	}
+	a.setSpeeds(up, down)
 	if upRatio != 0 || downRatio != 0 {
 		a.lose("ratio of uploads to downloads %d:%d: there are none here", upRatio, downRatio)
 	}
@@ -106,6 +97,16 @@ func pureFTPdLimits(a *Account, f []string) error {
 		a.lose("at most %d connections at once: here the limit is the same for all accounts (limits in gateway.hcl)", sessions)
 	}
 	return nil
+}
+
+// setSpeeds makes one bandwidth of two in bytes a second, of which 0 is none.
+func (a *Account) setSpeeds(up, down int64) {
+	if a.Bandwidth = max(up, down); up != 0 && down != 0 && up != down {
+		a.Bandwidth = min(up, down)
+		a.lose("different speeds up (%d bytes/s) and down (%d bytes/s): there is one for both, the lower", up, down)
+	} else if (up == 0) != (down == 0) {
+		a.lose("its speed was limited in one direction only, to %d bytes/s: here it is in both", a.Bandwidth)
+	}
 }
 
 // pureFTPdPlaces reads from where and when the account may come.
