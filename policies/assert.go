@@ -334,8 +334,8 @@ func answerOf(v session.Verdict) string {
 	case !v.Insecure:
 		return "the credential, please"
 	case !v.Retry.IsZero():
-		return "not for a while: " + v.Hint
+		return strings.TrimSuffix("not for a while: "+v.Hint, ": ")
 	default:
-		return "not over this channel: " + v.Hint
+		return strings.TrimSuffix("not over this channel: "+v.Hint, ": ")
 	}
 }

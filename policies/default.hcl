@@ -67,6 +67,15 @@ require "encrypted-login" {
 #     because = "MFP firmware, replacement ordered"
 #   }
 
+# With these, the gateway proves of the rules that no password crosses in clear from a day
+# on, and refuses to load them where that is not so (docs/policy.md, What is proven):
+#
+#   assert "no plaintext" {
+#     no          = "credential over plain"
+#     after       = "2027-04-01"
+#     except_from = "plant"
+#   }
+
 # What must be true of the rules above. A policy that does not do what it expects of
 # itself is not loaded.
 expect "plain FTP is refused" {

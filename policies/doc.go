@@ -139,6 +139,21 @@
 // verdict carries what the session is held to as a session.Device, and at
 // PhaseConnect whether TLS before 1.2 may be offered.
 //
+// # Proofs of the policy
+//
+// An assert claims something of all logins that there can be from a time on:
+//
+//	assert "no plaintext" {
+//	  no          = "credential over plain"   # or only = ..., same = ...
+//	  after       = "2027-07-01"
+//	  except_from = "plant"
+//	}
+//
+// space.go cuts every fact into the values that the statements tell apart, region.go says
+// by the boxes of package box what is refused, assert.go takes one from the other, and
+// diff.go compares two policies in the same way. A counterexample is one that Decide was
+// asked.
+//
 // # Phases
 //
 // At PhaseConnect only requirements are judged that look at nothing but the peer
