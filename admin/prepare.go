@@ -19,6 +19,9 @@ type PrepareOptions struct {
 	Format string
 	Groups []string          // that all of them are in, beside their own
 	Rename map[string]string // new names by old ones
+	// WithoutPassword takes accounts whose password cannot be taken without one, for an old
+	// server to be asked about it.
+	WithoutPassword bool
 	// Folder reports whether a home that a source names is a folder of this machine.
 	Folder func(path string) bool
 }
@@ -92,14 +95,14 @@ func alone(a foreign.Account, others []string) error {
 	return fmt.Errorf("it differs from %q by upper and lower case only, which no two accounts here do: give it another name with --map %s=NEW", other, a.Name)
 }
 
-func prepare(a foreign.Account, o PrepareOptions) (PreparedAccount, error) {
-	p := PreparedAccount{At: a.At, Lost: slices.Clone(a.Lost), source: a}
+func prepare(a foreign.Account, o PrepareOptions) (p PreparedAccount, err error) {
+	p = PreparedAccount{At: a.At, Lost: slices.Clone(a.Lost), source: a}
 	p.Name, p.Disabled, p.Expires, p.Addresses = cmp.Or(o.Rename[a.Name], a.Name), a.Disabled, a.Expires, slices.Clone(a.Addresses)
 	switch strings.ToLower(a.Name) {
 	case "anonymous", "ftp":
 		return p, errors.New("it stands for everybody, and nobody logs in here without a name of their own")
 	}
-	if err := auth.CheckName(p.Name); err != nil {
+	if err = auth.CheckName(p.Name); err != nil {
 		return p, fmt.Errorf("%w; give it another with --map %s=NEW, by which it then has to log in", err, a.Name)
 	}
 	p.Quota, p.Bandwidth, p.Permissions = a.Quota, a.Bandwidth, a.Permissions
@@ -107,7 +110,11 @@ func prepare(a foreign.Account, o PrepareOptions) (PreparedAccount, error) {
 	p.keys(a)
 	p.addresses(a)
 	p.home(a, o)
-	return p, p.password(a)
+	if err = p.password(a); err != nil && o.WithoutPassword {
+		p.lose("%v; an old_server of its groups is asked about it", err)
+		err = nil
+	}
+	return p, err
 }
 
 func (p *PreparedAccount) lose(format string, args ...any) {

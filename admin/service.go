@@ -138,6 +138,8 @@ func methods() map[string]call {
 		"user.address.add":    method((*Service).addressAdd),
 		"user.address.remove": method((*Service).addressRemove),
 
+		"auth.test": method((*Service).authTest),
+
 		"user.export":  method((*Service).userExport),
 		"import.plan":  method((*Service).importPlan),
 		"import.apply": method((*Service).importApply),
@@ -225,6 +227,7 @@ const (
 	verbEnrol   session.Verb = "enrol"
 	verbImport  session.Verb = "import"
 	verbExport  session.Verb = "export"
+	verbTest    session.Verb = "test"
 )
 
 // record runs one change between its two records: that it begins, without which

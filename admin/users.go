@@ -173,6 +173,20 @@ func (s *Service) userPasswd(ctx context.Context, in Passwd) (User, error) {
 	})
 }
 
+// authTest tries a password of an account, and records that somebody did.
+func (s *Service) authTest(ctx context.Context, in Passwd) (auth.PasswordTest, error) {
+	name := in.Name
+	if _, err := s.Accounts.Show(ctx, name); err != nil {
+		name = session.UnknownName(s.NameKey, name) // it may be a mistyped password
+	}
+	if err := s.Recorder.Commit(ctx, session.Event{
+		Event: session.EventAdmin, Protocol: session.CLI, User: actor(ctx), Verb: verbTest, Object: "password of " + name, Outcome: session.OutcomeDone,
+	}); err != nil {
+		return auth.PasswordTest{}, err
+	}
+	return s.Accounts.TestPassword(ctx, in.Name, session.NewSecret(in.Password))
+}
+
 func (s *Service) userDisable(ctx context.Context, in Name) (User, error) {
 	return s.change(ctx, verbDisable, "user "+in.Name, func() (auth.Change, error) {
 		c, err := s.Accounts.Disable(ctx, in.Name)

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gateway/auth/hashes"
 	"gateway/session"
@@ -48,6 +49,11 @@ type Config struct {
 	// Sealer keeps the secrets of one-time codes. Without it none can be made, and no
 	// code is right.
 	Sealer *store.Sealer
+	// Elsewhere returns who is asked about the passwords of accounts in some groups that
+	// have none here, nil for nobody. Nil means nobody.
+	Elsewhere func(groups []string, now time.Time) Elsewhere
+	// Asked is told of each question and its answer. May be nil.
+	Asked func(user, by string, right bool, err error)
 	// Log gets what an operator should look at. Nil means slog.Default.
 	Log *slog.Logger
 }

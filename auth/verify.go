@@ -106,6 +106,8 @@ func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c sess
 			return false, err
 		case passwordOf(now) != stored.id:
 			continue
+		case stored.id == 0 && a.elsewhere(now) != nil:
+			return a.verifyElsewhere(ctx, c, now, a.elsewhere(now))
 		case !right || stored.id == 0:
 			return again, session.ErrDenied
 		default:

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2/hclparse"
 
 	"gateway/audit"
+	"gateway/auth/oldserver"
 	"gateway/certs"
 	"gateway/ftp"
 	"gateway/limits"
@@ -54,10 +55,12 @@ type Config struct {
 	SMTP           smtp.Config
 	Mail           queue.Config
 	Milters        []milter.Config
+	OldServers     []oldserver.Config
 	DNS            dns.Config // for mail exchangers
 	Log            Log
 
-	routeBlocks []routeBlock // of Mail.Routes
+	routeBlocks     []routeBlock // of Mail.Routes
+	oldServerBlocks []oldServerBlock
 
 	// ShutdownGrace is how long transfers may go on after the first signal.
 	ShutdownGrace time.Duration
@@ -219,6 +222,7 @@ func (c *Config) complete(d *decoder) {
 		c.ShutdownGrace = 5 * time.Minute
 	}
 	c.checkRoutes(d)
+	c.checkOldServers(d)
 	names := map[string]bool{}
 	for _, l := range c.Listeners {
 		if names[l.Name] {

@@ -23,7 +23,7 @@ import (
 
 type importFlags struct {
 	groups, rename []string
-	dryRun         bool
+	dryRun, asked  bool
 	rules          string
 }
 
@@ -59,6 +59,7 @@ Formats and the files that they take:
 	flags.StringArrayVar(&f.groups, "group", nil, "a `GROUP` that all of them are in, beside their own (may be repeated)")
 	flags.StringArrayVar(&f.rename, "map", nil, "another name for an account: `OLD=NEW` (may be repeated)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only say what would be done")
+	flags.BoolVar(&f.asked, "ask", false, "take accounts whose passwords cannot be taken without them: an old_server is asked (gateway.hcl)")
 	flags.StringVar(&f.rules, "rules", "", "write statements for policy.hcl, about networks and hours, to this `FILE`")
 	return cmd
 }
@@ -160,7 +161,7 @@ func (c *cli) prepareImport(f importFlags, name string, files []string) (admin.P
 	if err != nil {
 		return admin.Prepared{}, fmt.Errorf("import %s: %w", name, err)
 	}
-	return admin.PrepareImport(found, admin.PrepareOptions{Format: name, Groups: f.groups, Rename: rename, Folder: func(path string) bool {
+	return admin.PrepareImport(found, admin.PrepareOptions{Format: name, Groups: f.groups, Rename: rename, WithoutPassword: f.asked, Folder: func(path string) bool {
 		info, err := os.Stat(path)
 		return err == nil && info.IsDir() || errors.Is(err, os.ErrPermission)
 	}}), nil

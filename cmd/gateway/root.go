@@ -54,7 +54,7 @@ Start here:  gateway demo`,
 		&cobra.Group{ID: "look", Title: "What happens:"})
 	for id, commands := range map[string][]*cobra.Command{
 		"node":   {c.demoCommand(), c.initCommand(), c.checkCommand(), c.runCommand(), c.certCommand(), c.configCommand()},
-		"manage": {c.userCommand(), c.tokenCommand(), c.groupCommand(), c.importCommand(), c.exportCommand(), c.policyCommand(), c.mailCommand()},
+		"manage": {c.userCommand(), c.tokenCommand(), c.groupCommand(), c.authCommand(), c.importCommand(), c.exportCommand(), c.policyCommand(), c.mailCommand()},
 		"look":   {c.auditCommand(), c.reportCommand(), c.sessionsCommand(), c.bansCommand(), c.queueCommand()},
 	} {
 		for _, cmd := range commands {

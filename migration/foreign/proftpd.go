@@ -231,10 +231,12 @@ func (p *proFTPD) sqlUsers(found *Found) {
 	if len(p.rows) == 0 {
 		return
 	}
-	types, reason := p.sqlAuthTypes()
+	types, reason, salted := p.sqlAuthTypes()
 	if reason != "" {
-		found.note("the users of mod_sql are not taken: %s", reason)
-		return
+		found.note("passwords of mod_sql are not taken: %s", reason)
+		if !salted {
+			return
+		}
 	}
 	for _, r := range p.rows {
 		switch {
@@ -244,7 +246,9 @@ func (p *proFTPD) sqlUsers(found *Found) {
 			found.refuse(r.at, r.name, "it has an empty password, so that everybody could come in: give it one")
 		default:
 			a := Account{Name: r.name, At: r.at, Home: r.home}
-			if err := a.setSQLPassword(r.password, types); err != nil {
+			if salted {
+				a.Hash = saltedSQL
+			} else if err := a.setSQLPassword(r.password, types); err != nil {
 				found.refuse(r.at, r.name, "%v", err)
 				continue
 			}
@@ -253,9 +257,13 @@ func (p *proFTPD) sqlUsers(found *Found) {
 	}
 }
 
+// saltedSQL stands for hashes that lack what was put into them, and so for nothing that can
+// be verified.
+const saltedSQL = "{PROFTPD-SALTED}"
+
 // sqlAuthTypes are the words of SQLAuthTypes, in small letters, with the encoding of
-// mod_sql_passwd at the end; or why hashes cannot be read.
-func (p *proFTPD) sqlAuthTypes() (types []string, reason string) {
+// mod_sql_passwd at the end; or why hashes cannot be read, and whether that is for a salt.
+func (p *proFTPD) sqlAuthTypes() (types []string, reason string, salted bool) {
 	encoding := "base64"
 	for _, d := range p.conf {
 		switch {
@@ -267,16 +275,16 @@ func (p *proFTPD) sqlAuthTypes() (types []string, reason string) {
 		case d.is("SQLPasswordEncoding") && len(d.args) > 0:
 			encoding = strings.ToLower(d.args[0])
 		case d.is("SQLPasswordUserSalt"), d.is("SQLPasswordSaltFile"), d.is("SQLPasswordRounds"), d.is("SQLPasswordOptions"):
-			return nil, fmt.Sprintf("%s: %s puts something into the hashes that is not in them; these users keep their passwords by being asked once on the old server", d.at, d.name)
+			return nil, fmt.Sprintf("%s: %s puts something into the hashes that is not in them; with --ask, these users keep their passwords by an old_server that is asked", d.at, d.name), true
 		}
 	}
 	if types == nil {
-		return nil, "how passwords are stored is said by SQLAuthTypes in proftpd.conf: give that file too"
+		return nil, "how passwords are stored is said by SQLAuthTypes in proftpd.conf: give that file too", false
 	}
 	if slices.Contains(types, "empty") {
-		return nil, "SQLAuthTypes has Empty, by which any password is right for some: take it out, and give those users a password"
+		return nil, "SQLAuthTypes has Empty, by which any password is right for some: take it out, and give those users a password", false
 	}
-	return append(types, encoding), ""
+	return append(types, encoding), "", false
 }
 
 // setSQLPassword tells which of the types a password is stored in by its form.

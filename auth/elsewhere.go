@@ -1,0 +1,135 @@
+package auth
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"gateway/session"
+)
+
+// An Elsewhere knows passwords that are not stored here: the server that accounts come
+// from, or a directory.
+type Elsewhere interface {
+	Name() string
+	// Store reports whether a password that is right is to be stored here from then on.
+	Store() bool
+	// Ask reports whether a password is right. The error, a session.ErrUnavailable, says
+	// nothing about it.
+	Ask(ctx context.Context, user string, password session.Secret) (right bool, err error)
+}
+
+// asked is the number that stands for a password elsewhere in the memo: no credential here
+// has it.
+const asked = -1
+
+// elsewhere is who is asked about an account, nil for nobody: only of one without a
+// password here.
+func (a *Accounts) elsewhere(r *record) Elsewhere {
+	if r == nil || r.password != 0 || r.unreadable != nil || a.cfg.Elsewhere == nil {
+		return nil
+	}
+	return a.cfg.Elsewhere(r.info.Groups, time.Now())
+}
+
+// verifyElsewhere asks whether a password is right, one question for those who offer the
+// same at the same time. What was wrong is not asked again for a while; what is right is,
+// unless it is stored.
+func (a *Accounts) verifyElsewhere(ctx context.Context, c session.Credential, r *record, by Elsewhere) (again bool, err error) {
+	name := a.memo.name(c.User)
+	proof := a.memo.proof(name, asked, c.Secret.Reveal())
+	if right, known := a.memo.recall(name, proof, time.Now()); known && !right {
+		return true, session.ErrDenied
+	}
+	one, pilot := a.flights.join(proof)
+	if pilot {
+		func() {
+			defer a.flights.land(proof, one)
+			one.err = session.ErrUnavailable // stays if it panics
+			one.right, one.err = by.Ask(ctx, c.User, c.Secret)
+		}()
+		if a.cfg.Asked != nil {
+			a.cfg.Asked(c.User, by.Name(), one.right, one.err)
+		}
+	} else {
+		select {
+		case <-one.done:
+		case <-ctx.Done():
+			return false, notHashed(context.Cause(ctx))
+		}
+	}
+	switch {
+	case one.err != nil:
+		return false, one.err
+	case !one.right:
+		a.memo.remember(name, proof, false, time.Now())
+		return false, session.ErrDenied
+	case pilot && by.Store():
+		return false, a.keep(ctx, c, r)
+	default:
+		return false, nil
+	}
+}
+
+// errHasPassword is an account that got a password meanwhile.
+var errHasPassword = errors.New("the account has a password by now")
+
+// keep stores a password that is right elsewhere. If that fails it is right all the same,
+// and is asked about again.
+func (a *Accounts) keep(ctx context.Context, c session.Credential, r *record) error {
+	made, err := a.newSecrets(c.Secret)
+	if err == nil {
+		_, err = a.edit(ctx, "keep password of", c.User, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
+			if before.id != r.id || before.password != 0 {
+				return errHasPassword
+			}
+			return putPassword(ctx, tx, before.id, made, now)
+		})
+	}
+	if errors.Is(err, errHasPassword) {
+		return session.ErrDenied // it is the one that counts now
+	}
+	if err != nil {
+		a.cfg.Log.Error("a password that is right elsewhere is not stored", "user", c.User, "err", err)
+	}
+	return nil
+}
+
+// A PasswordTest is what became of a password that an administrator tried.
+type PasswordTest struct {
+	User   string `json:"user"`
+	Exists bool   `json:"exists"`
+	Usable bool   `json:"usable"` // neither disabled nor expired
+	// By is who answered: "store", the name of a server, or empty for nobody.
+	By    string `json:"by,omitempty"`
+	Right bool   `json:"right"`
+	// Why says it in words.
+	Why string `json:"why"`
+}
+
+// TestPassword says who would answer for a password of an account, and what. Nothing is
+// stored or remembered of it.
+func (a *Accounts) TestPassword(ctx context.Context, name string, password session.Secret) (PasswordTest, error) {
+	r, err := a.find(ctx, name)
+	t := PasswordTest{User: name, Exists: r != nil, Usable: r != nil && !r.info.over(time.Now())}
+	switch by := a.elsewhere(r); {
+	case err != nil:
+		return t, err
+	case r == nil:
+		t.Why = "there is no such account; nobody else is asked about names that do not exist"
+	case r.unreadable != nil:
+		t.Why = "the hash in the store cannot be used: set another password (gateway user passwd " + name + ")"
+	case r.password != 0:
+		_, t.Right = a.storedOf(r).matches(password.Reveal())
+		t.By, t.Why = "store", "compared with the "+r.hash.Scheme()+" in the store"
+	case by == nil:
+		t.Why = "the account has no password, and none of its groups has an old_server that is asked"
+	default:
+		t.By, t.Why = by.Name(), "the account has no password here, and this server was asked"
+		if t.Right, err = by.Ask(ctx, name, password); err != nil {
+			t.Why = "the account has no password here, and this server gave no answer: " + err.Error()
+		}
+	}
+	return t, nil
+}

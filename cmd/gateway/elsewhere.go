@@ -1,0 +1,41 @@
+package main
+
+import (
+	"time"
+
+	"gateway/auth"
+	"gateway/auth/oldserver"
+	"gateway/config"
+	"gateway/session"
+)
+
+// elsewhere finds the old server that is asked about accounts of some groups: the first
+// of the configuration that is named for one of them.
+func elsewhere(cfg *config.Config) func(groups []string, now time.Time) auth.Elsewhere {
+	var servers []*oldserver.Server
+	for _, o := range cfg.OldServers {
+		servers = append(servers, oldserver.New(o))
+	}
+	return func(groups []string, now time.Time) auth.Elsewhere {
+		for _, s := range servers {
+			if s.For(groups, now) {
+				return s
+			}
+		}
+		return nil
+	}
+}
+
+// asked records that another server was asked about a password, and what it said.
+func (c *core) asked(user, by string, right bool, err error) {
+	e := session.Event{Event: session.EventAdmin, User: user, Verb: "ask", Object: "password of " + user + " at " + by, Outcome: session.OutcomeDone}
+	switch {
+	case err != nil:
+		e.Outcome, e.Reason = session.OutcomeFailed, err.Error()
+	case !right:
+		e.Outcome = session.OutcomeRefused
+	}
+	if err := (lateRecorder{c}).Append(e); err != nil {
+		c.log.Error("that an old server was asked is not recorded", "user", user, "server", by, "err", err)
+	}
+}

@@ -1,0 +1,133 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gateway/internal/gatewaytest"
+)
+
+// oldServerBlock is the configuration of a gateway that asks another server.
+func oldServerBlock(kind, address, more string) string {
+	return gatewaytest.Config + fmt.Sprintf("\nold_server \"old\" {\n  type = %q\n  address = %q\n  groups = [\"legacy\"]\n%s}\n", kind, address, more)
+}
+
+// Accounts whose hashes cannot be taken are imported without: the ProFTPD that they come
+// from is asked once, and then it may go.
+func TestOldServerIsAskedOnce(t *testing.T) {
+	t.Parallel()
+	dir, port := daemonDir(t, "proftpd"), unusedPort(t)
+	if err := os.Mkdir(filepath.Join(dir, "srv"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	folderOf(t, filepath.Join(dir, "srv", alice), filesOf)
+	startProFTPD(t, dir, port, map[string]string{alice: password})
+	answers(t, port)
+	g := gatewaytest.Start(t, gatewaytest.Options{Config: oldServerBlock("ftp", "127.0.0.1:"+port, "  until = \"2099-01-01\"\n")})
+	salted := settings(t, dir, "salted.conf", "SQLAuthTypes SHA256\nSQLPasswordUserSalt name\n")
+	rows := settings(t, dir, "users.csv", "userid,passwd,uid,gid,homedir\n"+alice+",c2FsdGVk,1001,1001,\n")
+	if said := g.CLI("", "import", "proftpd", salted, rows, "--group", "users", "--group", "legacy", "--ask"); !strings.Contains(said, "an old_server of its groups is asked about it") {
+		t.Fatalf("import says:\n%s", said)
+	}
+	login := func(secret string) int {
+		_, status := client(t, "pwd\n", "sshpass", append([]string{"-p", secret, "sftp"}, sshOptions(g.Port("sftp"), alice+"@127.0.0.1")...)...)
+		return status
+	}
+	if login("wrong") == 0 {
+		t.Error("a wrong password is let in")
+	}
+	if said := g.CLI(password+"\n", "auth", "test", alice, "--password-stdin"); !strings.Contains(said, "alice: right: the account has no password here") {
+		t.Errorf("auth test says:\n%s", said)
+	}
+	for range 2 {
+		if login(password) != 0 {
+			t.Error("the right password is not let in")
+		}
+	}
+	if said := g.CLI(password+"\n", "auth", "test", alice, "--password-stdin"); !strings.Contains(said, "alice: right: compared with the argon2id in the store") {
+		t.Errorf("afterwards auth test says:\n%s", said)
+	}
+	var asked []string
+	for _, e := range events(t, g, "--event", "admin") {
+		if e.Verb == "ask" {
+			asked = append(asked, e.Object+" "+e.Outcome)
+		}
+	}
+	if got := strings.Join(asked, ", "); got != "password of alice at old refused, password of alice at old done" {
+		t.Errorf("recorded: %s", got)
+	}
+	if strings.Contains(g.Log(), password) {
+		t.Error("the log has the password")
+	}
+}
+
+// A directory keeps the passwords: OpenLDAP is searched and bound to at each login.
+func TestDirectoryIsAsked(t *testing.T) {
+	t.Parallel()
+	const slapd = "/usr/sbin/slapd"
+	if _, err := os.Stat(slapd); err != nil {
+		t.Skip("slapd is not installed")
+	}
+	dir, port := daemonDir(t, "slapd"), unusedPort(t)
+	if err := os.Mkdir(filepath.Join(dir, "db"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	must(t, "", "openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:true",
+		"-keyout", filepath.Join(dir, "key.pem"), "-out", filepath.Join(dir, "cert.pem"), "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+	conf := settings(t, dir, "slapd.conf", `include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+pidfile {dir}/pid
+modulepath /usr/lib/ldap
+moduleload back_mdb
+TLSCertificateFile {dir}/cert.pem
+TLSCertificateKeyFile {dir}/key.pem
+database mdb
+suffix "dc=example,dc=com"
+rootdn "cn=admin,dc=example,dc=com"
+rootpw admin-secret
+directory {dir}/db
+`)
+	settings(t, dir, "all.ldif", `dn: dc=example,dc=com
+objectClass: dcObject
+objectClass: organization
+o: example
+dc: example
+
+dn: ou=people,dc=example,dc=com
+objectClass: organizationalUnit
+ou: people
+
+dn: cn=Alice (Ops),ou=people,dc=example,dc=com
+objectClass: inetOrgPerson
+cn: Alice (Ops)
+sn: Alice
+uid: alice
+userPassword: `+password+`
+`)
+	must(t, "", "/usr/sbin/slapadd", "-f", conf, "-l", filepath.Join(dir, "all.ldif"))
+	daemon(t, slapd, "-f", conf, "-h", "ldaps://localhost:"+port+"/", "-d", "0")
+	answers(t, port)
+	g := gatewaytest.Start(t, gatewaytest.Options{Config: oldServerBlock("ldaps", "localhost:"+port, fmt.Sprintf(`  store   = false
+  ca      = %q
+  base    = "dc=example,dc=com"
+  filter  = "(&(objectClass=inetOrgPerson)(uid={user}))"
+  bind_dn = "cn=admin,dc=example,dc=com"
+  bind_password = file(%q)
+`, filepath.Join(dir, "cert.pem"), settings(t, dir, "bind", "admin-secret")))})
+	for _, user := range []string{alice, "bob"} {
+		g.CLI("", "user", "add", user, "--group", "users", "--group", "legacy")
+	}
+	authority := ca(t, g)
+	for login, want := range map[string]bool{alice + ":" + password: true, alice + ":wrong": false, alice + ":": false, "bob:" + password: false} {
+		if out, status := client(t, "", "curl", "-sS", "--cacert", authority, "--ssl-reqd", "--user", login, "ftp://localhost:"+g.Port("ftp")+"/"); (status == 0) != want {
+			t.Errorf("%s: exit status %d\n%s", login, status, out)
+		}
+	}
+	if shown := g.CLI("", "user", "show", alice); !strings.Contains(shown, "password   none") {
+		t.Errorf("a password was stored:\n%s", shown)
+	}
+}
