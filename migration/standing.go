@@ -69,6 +69,12 @@ type Standing struct {
 	Notice   string    `json:"notice,omitempty"`
 	Then     string    `json:"then,omitempty"`
 	ThenFrom time.Time `json:"then_from,omitzero"`
+	// Paused are the logins in clear that were refused in a brownout, the last of them at
+	// LastPaused; Return is how the account came back after that: encrypted, in clear, or
+	// not yet.
+	Paused     int64     `json:"paused,omitempty"`
+	LastPaused time.Time `json:"last_paused,omitzero"`
+	Return     string    `json:"return,omitempty"`
 	// Blocker is what keeps the account in clear: the exempt that lets it.
 	Blocker string `json:"blocker,omitempty"`
 	// Floor is the highest level that was reached on Rules.FloorDays; empty for none.
@@ -99,10 +105,19 @@ type Report struct {
 // standing is a Standing that is being found out, with the facts of its last logins.
 type standing struct {
 	Standing
-	plain, last session.Request
+	plain, last   session.Request
+	lastEncrypted time.Time
 }
 
-// Stand finds out where the accounts stand, by the logins that were granted to them.
+// How an account came back from a brownout.
+const (
+	returnEncrypted = "encrypted"
+	returnPlain     = "in clear"
+	returnNot       = "not yet"
+)
+
+// Stand finds out where the accounts stand, by the logins that were granted to them, and
+// by those that a brownout refused.
 func Stand(accounts []Account, logins iter.Seq[session.Event], rules Rules, since, until time.Time) Report {
 	out := Report{Since: since, Until: until, States: make(map[State]int)}
 	byName := make(map[string]*standing, len(accounts))
@@ -111,7 +126,13 @@ func Stand(accounts []Account, logins iter.Seq[session.Event], rules Rules, sinc
 	}
 	days := make(map[string]*Day)
 	for e := range logins {
-		if e.Outcome != session.OutcomeGranted || e.Channel == nil {
+		if e.Channel == nil {
+			continue
+		}
+		if e.Outcome != session.OutcomeGranted {
+			if s := byName[e.User]; s != nil {
+				s.refused(e, rules)
+			}
 			continue
 		}
 		encrypted := e.Channel.Kind.Encrypted()
@@ -148,6 +169,20 @@ func States() []State { return []State{Plain, Both, Encrypted, KeyOnly, Unseen} 
 
 func rank(s State) int { return slices.Index(States(), s) }
 
+// refused takes note of a login that was refused in the window of a brownout.
+func (s *standing) refused(e session.Event, rules Rules) {
+	if e.Outcome != session.OutcomeRefused || e.Facts == nil || e.Channel.Kind.Encrypted() {
+		return
+	}
+	if v := rules.Decide(*e.Facts); !v.Allowed && !v.Retry.IsZero() {
+		s.Paused++
+		s.LastPaused = e.Time
+		if s.client == session.ClientUnknown {
+			s.client = e.Facts.Client
+		}
+	}
+}
+
 func (s *standing) add(e session.Event, encrypted bool) {
 	if e.Facts != nil {
 		s.last = *e.Facts
@@ -163,6 +198,7 @@ func (s *standing) add(e session.Event, encrypted bool) {
 		}
 	default:
 		s.EncryptedLogins++
+		s.lastEncrypted = e.Time
 		if e.Method == session.MethodPublicKey {
 			s.KeyLogins++
 		}
@@ -182,6 +218,15 @@ func (s *standing) conclude(a Account, rules Rules, now time.Time) {
 		s.State = KeyOnly
 	default:
 		s.State = Encrypted
+	}
+	switch {
+	case s.Paused == 0:
+	case s.lastEncrypted.After(s.LastPaused):
+		s.Return = returnEncrypted
+	case s.LastPlain.After(s.LastPaused):
+		s.Return = returnPlain
+	default:
+		s.Return = returnNot
 	}
 	for level := range session.Levels {
 		if int(s.last.Floors.Account[level]) >= rules.FloorDays() {
@@ -227,6 +272,8 @@ func (s *standing) next(a Account, rules Rules) string {
 	switch {
 	case a.Disabled:
 		return "Nothing: the account is disabled."
+	case s.Return == returnNot:
+		return "A brownout refused it on " + s.LastPaused.Format(time.DateOnly) + ", and it has not come back: ask its owner. " + rules.Instead(s.client)
 	case s.State == Unseen:
 		return "Find out whether anybody needs it; else: gateway user disable " + a.Name
 	case s.State == Plain && s.Stage == "refused":

@@ -16,6 +16,8 @@ type strict struct{}
 func (strict) Decide(q session.Request) session.Verdict {
 	june := time.Date(2027, 6, 1, 0, 0, 0, 0, time.UTC)
 	switch {
+	case q.User == "cut" || q.User == "came":
+		return session.Verdict{Insecure: true, Retry: q.Time.Add(time.Minute)}
 	case q.User == "cnc" || q.Channel.Encrypted():
 		return session.Verdict{Allowed: true}
 	case q.Time.Before(june):
@@ -106,5 +108,33 @@ func TestStand(t *testing.T) {
 	}
 	if empty := Stand(nil, slices.Values([]session.Event(nil)), strict{}, time.Time{}, time.Now()); len(empty.Days) != 0 || len(empty.Rows) != 0 {
 		t.Errorf("of nothing: %+v", empty)
+	}
+}
+
+// Who a brownout refused, and who has not come back encrypted since, is known.
+func TestCasualties(t *testing.T) {
+	t.Parallel()
+	refused := func(user string, day int) session.Event {
+		e := login(user, day, session.Plain, "")
+		e.Outcome = session.OutcomeRefused
+		return e
+	}
+	logins := []session.Event{refused("cut", 1), refused("came", 1), refused("cut", 2), login("came", 3, session.TLS, session.MethodPassword), refused("strict", 3)}
+	r := Stand([]Account{{Name: "came"}, {Name: "cut"}, {Name: "strict"}}, slices.Values(logins), strict{}, time.Date(2027, 5, 1, 0, 0, 0, 0, time.UTC), time.Date(2027, 5, 9, 0, 0, 0, 0, time.UTC))
+	got := make(map[string]Standing)
+	for _, s := range r.Rows {
+		got[s.User] = s
+	}
+	if s := got["cut"]; s.Paused != 2 || s.LastPaused.Day() != 2 || s.Return != returnNot || !strings.HasPrefix(s.Next, "A brownout refused it on 2027-05-02, and it has not come back: ask its owner. Instead of winscp") {
+		t.Errorf("cut: %+v", s)
+	}
+	if s := got["came"]; s.Paused != 1 || s.Return != returnEncrypted {
+		t.Errorf("came: %+v", s)
+	}
+	if s := got["strict"]; s.Paused != 0 {
+		t.Errorf("refused for good: %+v", s)
+	}
+	if len(r.Days) != 1 {
+		t.Errorf("refused logins count as logins: %v", r.Days)
 	}
 }

@@ -27,6 +27,8 @@ func (c *cli) reportMigration() *cobra.Command {
   NOW        what the rules make of such a login now: allowed, warned, refused for now (in a
              brownout) or refused; and the exempt that lets it
   THEN       what they will make of it, and from when on, by the dates in them
+  BROWNOUT   how often a brownout refused it, and how it came back since: encrypted, in clear,
+             or not yet
   FLOOR      the highest level that the account reached on so many days that a ratchet holds
              it to that (3, if there is none)
   NEXT       what to do, in a sentence for the client that it has
@@ -62,7 +64,7 @@ func migrationReport(r reporting) (made, error) {
 	}
 	about := func(user string) bool { return r.group == "" || names[user] }
 	unread, failed := 0, error(nil)
-	events := reader.Query(r.ctx, audit.Filter{Event: session.EventLogin, Outcome: session.OutcomeGranted, Since: r.since, Until: r.until})
+	events := reader.Query(r.ctx, audit.Filter{Event: session.EventLogin, Since: r.since, Until: r.until})
 	report := migration.Stand(accounts, readable(events, about, &unread, &failed), policy, r.since, r.until)
 	report.Unread = unread
 	return made{data: report, sheet: migrationSheet(report), unread: unread}, failed
@@ -90,7 +92,7 @@ func migrationSheet(r migration.Report) sheet.Sheet {
 		Title: "Away from plaintext", None: "There are no accounts.",
 		Columns: []sheet.Column{
 			{Name: "User"}, {Name: "State", Kind: sheet.Word}, {Name: "Plain", Kind: sheet.Number}, {Name: "Encrypted", Kind: sheet.Number},
-			{Name: "Last plain", Kind: sheet.Word}, {Name: "Client"}, {Name: "Network", Kind: sheet.Word}, {Name: "Now"}, {Name: "Then"}, {Name: "Floor"}, {Name: "Next"},
+			{Name: "Last plain", Kind: sheet.Word}, {Name: "Client"}, {Name: "Network", Kind: sheet.Word}, {Name: "Now"}, {Name: "Then"}, {Name: "Brownout"}, {Name: "Floor"}, {Name: "Next"},
 			{Name: "Groups", Wide: true}, {Name: "Protocol", Wide: true}, {Name: "Notice", Wide: true}, {Name: "Last seen", Kind: sheet.Word, Wide: true},
 			{Name: "Key logins", Kind: sheet.Number, Wide: true},
 		},
@@ -102,7 +104,10 @@ func migrationSheet(r migration.Report) sheet.Sheet {
 		s.Days = append(s.Days, sheet.Day(d))
 	}
 	for _, row := range r.Rows {
-		now, then, user := row.Stage, row.Then, row.User
+		now, then, user, paused := row.Stage, row.Then, row.User, ""
+		if row.Paused > 0 {
+			paused = fmt.Sprintf("%d, back: %s", row.Paused, row.Return)
+		}
 		if row.Blocker != "" {
 			now += " by " + row.Blocker
 		}
@@ -114,7 +119,7 @@ func migrationSheet(r migration.Report) sheet.Sheet {
 		}
 		s.Rows = append(s.Rows, []string{
 			user, string(row.State), fmt.Sprint(row.PlainLogins), fmt.Sprint(row.EncryptedLogins), stamp(row.LastPlain),
-			row.Client, row.Network, now, then, row.Floor, row.Next,
+			row.Client, row.Network, now, then, paused, row.Floor, row.Next,
 			strings.Join(row.Groups, " "), string(row.Protocol), row.Notice, stamp(row.LastSeen), fmt.Sprint(row.KeyLogins),
 		})
 	}
