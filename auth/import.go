@@ -290,7 +290,8 @@ func (im *importer) become(p *plannedImport, i *Info, in Imported) {
 			*n.to = *n.from
 		}
 	}
-	if in.Home != "" {
+	// An account that has its files in the folder of its name keeps them there.
+	if in.Home != "" && (p.record == nil || i.Home != "") {
 		i.Home = in.Home
 	}
 	if !in.Expires.IsZero() {

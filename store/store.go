@@ -187,7 +187,9 @@ func lockFile(name string) (*os.File, error) {
 
 // unlockFile gives the lock back. To close the file is not enough: a process that is being
 // started at this moment has it open, too, until it becomes another program.
-func unlockFile(f *os.File) error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) }
+func unlockFile(f *os.File) error {
+	return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close())
+}
 
 // secureFiles makes the database file if there is none, and takes it and its
 // companions away from group and others.

@@ -127,7 +127,10 @@ func TestAnswers(t *testing.T) {
 			script := test.script
 			address := scripted(t, cert, script)
 			if name == "hangs up" {
-				address = serve(t, func(conn net.Conn) { _, _ = io.WriteString(conn, "220 old\r\n331 go on\r\n"); _ = conn.(*net.TCPConn).CloseWrite() })
+				address = serve(t, func(conn net.Conn) {
+					_, _ = io.WriteString(conn, "220 old\r\n331 go on\r\n")
+					_ = conn.(*net.TCPConn).CloseWrite()
+				})
 			}
 			s := New(Config{Name: "old", Kind: test.kind, Address: address, Groups: []string{"g"}, User: "{user}@old", Roots: roots})
 			right, err := s.Ask(t.Context(), "joe", session.NewSecret("sec ret"))

@@ -24,6 +24,7 @@ import (
 type importFlags struct {
 	groups, rename []string
 	dryRun, asked  bool
+	move           bool
 	rules          string
 }
 
@@ -44,7 +45,9 @@ Run again it changes nothing, or only what has changed in the source. A password
 changed here stays.
 
 Files stay in the folders where they are (home), if this machine has them; the gateway
-must be allowed to write there, else it says what to do.
+must be allowed to write there, else it says what to do. With --move they are copied into
+the storage of the gateway, each read back and compared; run again it goes on where it was.
+Let nobody write to them meanwhile. The old folder stays.
 
 Formats and the files that they take:
 
@@ -60,6 +63,7 @@ Formats and the files that they take:
 	flags.StringArrayVar(&f.rename, "map", nil, "another name for an account: `OLD=NEW` (may be repeated)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only say what would be done")
 	flags.BoolVar(&f.asked, "ask", false, "take accounts whose passwords cannot be taken without them: an old_server is asked (gateway.hcl)")
+	flags.BoolVar(&f.move, "move", false, "copy the files of each account into the storage, and check them; the old folder stays")
 	flags.StringVar(&f.rules, "rules", "", "write statements for policy.hcl, about networks and hours, to this `FILE`")
 	return cmd
 }
@@ -80,6 +84,11 @@ type importedAccount struct {
 	At     string   `json:"at"`
 	Scheme string   `json:"scheme,omitempty"` // of the password
 	Lost   []string `json:"lost,omitempty"`
+	// Moved says what was copied of its files, and Left what was not.
+	Moved string   `json:"moved,omitempty"`
+	Left  []string `json:"left,omitempty"`
+
+	home string // of the source
 }
 
 type importRefusal struct {
@@ -128,6 +137,11 @@ func (c *cli) importAccounts(cmd *cobra.Command, f importFlags, format string, f
 		}
 		for i, p := range done {
 			out.Accounts[i].ImportPlan.ImportPlan = p
+		}
+	}
+	if f.move && !f.dryRun {
+		if err := c.moveHomes(ctx, client, &out, cmd.ErrOrStderr()); err != nil {
+			return err
 		}
 	}
 	return errors.Join(c.putRules(f, out), c.importDone(f, out))
@@ -183,7 +197,7 @@ func importOutcome(format string, p admin.Prepared, plans []admin.ImportPlan) im
 	prices := make(map[string]*hashPrice)
 	for i, plan := range plans {
 		a := p.Accounts[i]
-		in := importedAccount{ImportPlan: plan, At: a.At.String(), Lost: a.Lost}
+		in := importedAccount{ImportPlan: plan, At: a.At.String(), Lost: a.Lost, home: a.Home}
 		if plan.Password {
 			in.Scheme = "plain"
 			price := hashes.Price{}

@@ -97,6 +97,14 @@ func showImported(w io.Writer, f importFlags, r importResult) {
 	if len(r.Accounts)+len(r.Refused)+len(r.Notes) > 0 {
 		fmt.Fprintln(w)
 	}
+	for _, a := range r.Accounts {
+		if a.Moved != "" {
+			fmt.Fprintf(w, "moved   %s: %s\n", a.Name, visible(a.Moved))
+		}
+		for _, l := range a.Left {
+			fmt.Fprintf(w, "  left  %s\n", visible(l))
+		}
+	}
 	verb := "imported"
 	if f.dryRun {
 		verb = "nothing was changed; without --dry-run"
