@@ -5,10 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
 
-	"gateway/policies"
 	"gateway/queue"
 	"gateway/session"
 	"gateway/store"
@@ -20,9 +18,8 @@ type Config struct {
 	// Put puts a message into the queue and returns its id once it is on stable
 	// storage.
 	Put func(ctx context.Context, content []byte, e queue.Envelope) (id string, err error)
-	// Devices lists the devices and exemptions of the rules in force, as they are at that
-	// time.
-	Devices  func(now time.Time) []policies.DeviceInfo
+	// Endings lists what ends, as it is at that time.
+	Endings  func(ctx context.Context, now time.Time) []Ending
 	Recorder session.Recorder
 	// Hostname is the host name of the gateway; the reminders are from its postmaster.
 	Hostname string
@@ -59,9 +56,9 @@ func (r *Reminder) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		now := time.Now()
-		for _, d := range r.cfg.Devices(now) {
-			if err := r.remind(ctx, d, now); err != nil && ctx.Err() == nil {
-				r.cfg.Log.Error("owner not reminded", "device", key(d), "owner", d.Owner, "err", err)
+		for _, e := range r.cfg.Endings(ctx, now) {
+			if err := r.remind(ctx, e, now); err != nil && ctx.Err() == nil {
+				r.cfg.Log.Error("owner not reminded", "of", e.Key, "owner", e.Owner, "err", err)
 			}
 		}
 		if err := r.forget(ctx, now); err != nil && ctx.Err() == nil {
@@ -75,11 +72,11 @@ func (r *Reminder) Run(ctx context.Context) error {
 	}
 }
 
-// due is the reminder that a device is at; zero for none. One that was missed, while
-// the gateway was down or since the device is new, is not sent after the next.
-func due(d policies.DeviceInfo, now time.Time) (days int) {
-	left := d.Expires.Sub(now)
-	if d.Stage != session.StageWarn || left <= 0 {
+// due is the reminder that an ending is at; zero for none. One that was missed, while
+// the gateway was down or since the ending is new, is not sent after the next.
+func due(e Ending, now time.Time) (days int) {
+	left := e.Expires.Sub(now)
+	if left <= 0 {
 		return 0
 	}
 	for _, days := range daysAhead() {
@@ -93,52 +90,43 @@ func due(d policies.DeviceInfo, now time.Time) (days int) {
 // remind sends the reminder that is due if it was not sent. It is remembered after it
 // is in the queue: a crash between the two sends it again, with the same Message-ID,
 // rather than never.
-func (r *Reminder) remind(ctx context.Context, d policies.DeviceInfo, now time.Time) error {
-	days := due(d, now)
+func (r *Reminder) remind(ctx context.Context, e Ending, now time.Time) error {
+	days := due(e, now)
 	if days == 0 {
 		return nil
 	}
 	var sent int
 	err := r.cfg.DB.Read(ctx, func(tx *sql.Tx) error {
 		return tx.QueryRowContext(ctx, `SELECT count(*) FROM device_reminders WHERE device = $1 AND expires = $2 AND days = $3`,
-			key(d), d.Expires.Unix(), days).Scan(&sent)
+			e.Key, e.Expires.Unix(), days).Scan(&sent)
 	})
 	if err != nil || sent > 0 {
 		return err
 	}
-	if err := r.send(ctx, d, days, now); err != nil {
+	if err := r.send(ctx, e, days, now); err != nil {
 		return err
 	}
 	through := context.WithoutCancel(ctx) // a stop in between is no reason to send it again
 	return r.cfg.DB.Write(through, func(tx *sql.Tx) error {
 		_, err := tx.ExecContext(through, `INSERT INTO device_reminders (device, expires, days, sent) VALUES ($1, $2, $3, $4)`,
-			key(d), d.Expires.Unix(), days, now.Unix())
+			e.Key, e.Expires.Unix(), days, now.Unix())
 		return err
 	})
 }
 
-// key is the name under which the reminders of d are remembered. No device has a name
-// with a blank in it.
-func key(d policies.DeviceInfo) string {
-	if d.Requirement == "" {
-		return d.Name
-	}
-	return "exempt " + strconv.Quote(d.Requirement) + " " + strconv.Quote(d.Name)
-}
-
 // send puts a reminder into the queue. Its reverse-path is the null one: nobody reads
 // what would come back to it.
-func (r *Reminder) send(ctx context.Context, d policies.DeviceInfo, days int, now time.Time) error {
-	l := letter{device: d, days: days, hostname: r.cfg.Hostname, now: now}
+func (r *Reminder) send(ctx context.Context, e Ending, days int, now time.Time) error {
+	l := letter{ending: e, days: days, hostname: r.cfg.Hostname, now: now}
 	content := l.text()
-	id, err := r.cfg.Put(ctx, content, queue.Envelope{To: []queue.EnvelopeRecipient{{Address: d.Owner}}, MessageID: l.messageID()})
+	id, err := r.cfg.Put(ctx, content, queue.Envelope{To: []queue.EnvelopeRecipient{{Address: e.Owner}}, MessageID: l.messageID()})
 	if err != nil {
 		return fmt.Errorf("queue: %w", err)
 	}
 	from := ""
 	return r.cfg.Recorder.Append(session.Event{
-		Event: session.EventMail, Verb: session.Accept, Outcome: session.OutcomeDone, Rule: d.Rule, Reason: fmt.Sprintf("reminder of %d days", days),
-		MessageID: l.messageID(), QueueID: id, From: &from, To: []string{d.Owner}, Size: int64(len(content)),
+		Event: session.EventMail, Verb: session.Accept, Outcome: session.OutcomeDone, Rule: e.Rule, Reason: fmt.Sprintf("reminder of %d days", days),
+		MessageID: l.messageID(), QueueID: id, From: &from, To: []string{e.Owner}, Size: int64(len(content)),
 	})
 }
 

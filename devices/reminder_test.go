@@ -51,9 +51,19 @@ type office struct {
 	policy *policies.Policy
 	record sessiontest.Record
 
+	logins []Login
+
 	mu    sync.Mutex
 	sent  []sent
 	fault error
+}
+
+func (o *office) endings(_ context.Context, now time.Time) []Ending {
+	out := OfRules(o.policy.Endings(now))
+	for _, l := range o.logins {
+		out = append(out, OfLogin(l))
+	}
+	return out
 }
 
 type sent struct {
@@ -96,7 +106,7 @@ func (o *office) fail(err error) {
 func (o *office) work(t *testing.T, d time.Duration) {
 	t.Helper()
 	r := New(Config{
-		DB: o.db, Put: o.put, Devices: o.policy.Endings, Recorder: &o.record, Hostname: "gw.example.com", Log: slog.New(slog.DiscardHandler),
+		DB: o.db, Put: o.put, Endings: o.endings, Recorder: &o.record, Hostname: "gw.example.com", Log: slog.New(slog.DiscardHandler),
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
@@ -246,6 +256,40 @@ exempt "encrypted" "other" {
 			t.Fatal(err)
 		}
 		for _, want := range []string{"30 days from now", "encrypted", "cnc-7", "10.20.0.0/16", "Steuerung von 1999"} {
+			if !strings.Contains(string(body), want) {
+				t.Errorf("no %q in\n%s", want, body)
+			}
+		}
+	})
+}
+
+// The owner of an account is told where its protocol cannot: mail has no place for it.
+func TestOwnersOfAccountsAreReminded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, `require "encrypted" { channel = "encrypted" }`)
+		o.logins = []Login{{
+			User: "mailer", Owner: "ops@example.com", Rule: "r", Protocol: session.Submission, Network: "192.0.2.0/24", Last: time.Now(),
+			Refused: time.Date(2000, 3, 1, 0, 0, 0, 0, time.UTC), Instead: "Use port 465.",
+		}}
+		for range 70 {
+			o.work(t, 24*time.Hour)
+		}
+		if got, want := o.days(), "01-31 02-16 02-27"; got != want {
+			t.Fatalf("reminded on %s, want %s", got, want)
+		}
+		m, err := mail.ReadMessage(strings.NewReader(o.sent[0].content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Header.Get("Subject"); got != "Logins of mailer without encryption end on 2000-03-01" {
+			t.Errorf("subject %q", got)
+		}
+		body, err := io.ReadAll(quotedprintable.NewReader(m.Body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"30 days from now", "192.0.2.0/24", "over submission", "What can be done: Use port 465."} {
 			if !strings.Contains(string(body), want) {
 				t.Errorf("no %q in\n%s", want, body)
 			}

@@ -37,7 +37,7 @@ type Rules interface {
 	// Waived lists the exempts that a login needs in order to pass.
 	Waived(session.Request) []string
 	// Instead is what a client can do in place of a login in clear, in a sentence.
-	Instead(session.Client) string
+	Instead(session.Protocol, session.Client) string
 	// Changes lists the moments after that time at which something else is decided.
 	Changes(after time.Time) []time.Time
 	// FloorDays is on how many days an account must have reached a level to be held to it.
@@ -273,13 +273,13 @@ func (s *standing) next(a Account, rules Rules) string {
 	case a.Disabled:
 		return "Nothing: the account is disabled."
 	case s.Return == returnNot:
-		return "A brownout refused it on " + s.LastPaused.Format(time.DateOnly) + ", and it has not come back: ask its owner. " + rules.Instead(s.client)
+		return "A brownout refused it on " + s.LastPaused.Format(time.DateOnly) + ", and it has not come back: ask its owner. " + rules.Instead(s.Protocol, s.client)
 	case s.State == Unseen:
 		return "Find out whether anybody needs it; else: gateway user disable " + a.Name
 	case s.State == Plain && s.Stage == "refused":
-		return "It is refused in clear now, and has not come back. " + rules.Instead(s.client)
+		return "It is refused in clear now, and has not come back. " + rules.Instead(s.Protocol, s.client)
 	case s.State == Plain:
-		return s.lead() + rules.Instead(s.client)
+		return s.lead() + rules.Instead(s.Protocol, s.client)
 	case s.State == Both && s.Stage == "refused":
 		return "It can encrypt, and is refused in clear now: nothing, unless it asks."
 	case s.State == Both && s.LastPlain.Before(s.LastSeen) && s.Blocker != "":
@@ -287,7 +287,7 @@ func (s *standing) next(a Account, rules Rules) string {
 	case s.State == Both && s.LastPlain.Before(s.LastSeen):
 		return "It can encrypt, and did so last: move it to a group that must."
 	case s.State == Both:
-		return "It can encrypt, and this client did not: " + s.lead() + rules.Instead(s.client)
+		return "It can encrypt, and this client did not: " + s.lead() + rules.Instead(s.Protocol, s.client)
 	case s.State == Encrypted && a.Keys == 0:
 		return "It is there. A key instead of the password is safer: gateway user key add " + a.Name + " FILE"
 	case s.State == Encrypted:

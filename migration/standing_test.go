@@ -43,7 +43,7 @@ func (strict) Changes(after time.Time) []time.Time {
 
 func (strict) FloorDays() int { return 3 }
 
-func (strict) Instead(c session.Client) string { return "Instead of " + c.String() }
+func (strict) Instead(_ session.Protocol, c session.Client) string { return "Instead of " + c.String() }
 
 func login(user string, day int, kind session.ChannelKind, method session.Method) session.Event {
 	at := time.Date(2027, 5, day, 12, 0, 0, 0, time.UTC)

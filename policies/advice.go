@@ -2,9 +2,14 @@ package policies
 
 import "gateway/session"
 
-// Instead is what a client can do in place of a login in clear, in a sentence for whoever
-// uses that software.
-func (p *Policy) Instead(c session.Client) string { return instead(c, p.hostname) }
+// Instead is what a client can do in place of a login in clear over a protocol, in a
+// sentence for whoever uses that software.
+func (p *Policy) Instead(over session.Protocol, c session.Client) string {
+	if over == session.Submission || over == session.Relay {
+		return "Use port 465 with TLS, or port 587 with STARTTLS, at " + p.hostname + "."
+	}
+	return instead(c, p.hostname)
+}
 
 // instead is what a client can do in place of a login in clear, in a sentence for
 // whoever uses that software.

@@ -332,17 +332,6 @@ func (s *space) before(t time.Time) box.Region {
 	return s.Where(s.epoch, out...)
 }
 
-// since is the points whose time is t or later.
-func (s *space) since(t time.Time) box.Region {
-	var out []int
-	for i, begin := range s.epochs {
-		if !begin.Before(t) {
-			out = append(out, i)
-		}
-	}
-	return s.Where(s.epoch, out...)
-}
-
 // members are the numbers in a set of a dimension.
 func (s set) members(d dimension) []int {
 	var out []int
