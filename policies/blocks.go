@@ -203,7 +203,7 @@ func (d *decoder) require(b *hclsyntax.Block) {
 	var r ratchet
 	profiled := false
 	before := len(d.diags)
-	known := append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, attrProfile, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope)
+	known := append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, attrReadOnly, attrWithin, attrBandwidth, attrLifetime, attrProfile, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope)
 	d.attributes("A require", b.Body, known, func(a *hclsyntax.Attribute) {
 		switch a.Name {
 		case attrDays, attrQuiet, attrScope:
@@ -218,6 +218,8 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			}
 		case attrJournal:
 			d.journal(s, a)
+		case attrReadOnly, attrWithin, attrBandwidth, attrLifetime:
+			d.held(s, a)
 		case attrProfile:
 			profiled = d.useProfile(s, a)
 		case attrAbsolute:

@@ -98,6 +98,7 @@ func (p *Policy) data(matched *bits, now time.Time) session.DataRules {
 		if q.applies(matched) && exemption(q, matched, now) == nil {
 			out.Demanded = stricter(out.Demanded, q.data.Demanded)
 			out = withJournals(out, q.data)
+			out.Held = out.Held.And(q.data.Held)
 		}
 	}
 	return out
@@ -125,6 +126,7 @@ func (s *statement) says() []string {
 	for _, rule := range s.data.Journals() {
 		out = append(out, "demands "+attrJournal+" "+rule)
 	}
+	out = append(out, heldWords(s.data.Held)...)
 	if words := grantedWords(s.data); len(words) > 0 {
 		out = append(out, "grants "+strings.Join(words, ", "))
 	}
@@ -174,7 +176,7 @@ func (c *condition) byPasswordOverSFTP() bool {
 
 // ofFTP is d without what it says of other protocols.
 func ofFTP(d session.DataRules) session.DataRules {
-	d.SCP, d.EnrolKeys, d.EnrolOffered, d.Journal = false, false, false, [session.MaxJournals]string{}
+	d.SCP, d.EnrolKeys, d.EnrolOffered, d.Journal, d.Held = false, false, false, [session.MaxJournals]string{}, session.Held{}
 	return d
 }
 
@@ -199,6 +201,9 @@ func (p *Policy) lintData(warn func(s *statement, format string, args ...any)) {
 	for _, q := range p.demands {
 		if len(q.data.Journals()) > 0 && !q.when.takesMail() {
 			warn(q, "require %q demands a journal and never applies to mail, so it means nothing", q.name)
+		}
+		if files := (session.Held{Lifetime: q.data.Held.Lifetime}); q.data.Held != files && !q.when.movesFiles() {
+			warn(q, "require %q holds sessions to something of files and never applies to FTP or SFTP, so it means nothing", q.name)
 		}
 		if ofFTP(q.data) != (session.DataRules{}) && !q.when.overFTPS() {
 			warn(q, "require %q says something of data connections and never applies to FTP over TLS, so it means nothing", q.name)

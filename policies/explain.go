@@ -45,6 +45,8 @@ type Explanation struct {
 	Notice      string   `json:"notice,omitempty"`
 	// Data is what holds for the data connections of FTP over TLS that is allowed.
 	Data *DataFinding `json:"data,omitempty"`
+	// Held is what a session that is allowed is held to, in words.
+	Held []string `json:"held,omitempty"`
 	// SSHProfile is which algorithms SFTP that is allowed is offered, by what the
 	// listener offers by itself.
 	SSHProfile map[string]string `json:"ssh_profile,omitempty"`
@@ -100,6 +102,7 @@ func (p *Policy) Explain(r session.Request) Explanation {
 		if verdict.Device != nil {
 			e.Device = verdict.Device.Name
 		}
+		e.Held = heldWords(verdict.Data.Held)
 		if phase == session.PhaseVerified && r.Protocol == session.FTP && r.Channel == session.TLS {
 			e.Data = newDataFinding(verdict.Data)
 		}
@@ -272,6 +275,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	if e.Data != nil {
 		lines := e.Data.lines()
 		fmt.Fprintf(&b, "data     %s\n", strings.Join(lines, "\n         "))
+	}
+	if len(e.Held) > 0 {
+		fmt.Fprintf(&b, "session  %s\n", strings.Join(e.Held, ", "))
 	}
 	if e.SSHProfile != nil {
 		fmt.Fprintf(&b, "ssh      %s\n", sshLine(e.SSHProfile))

@@ -142,6 +142,9 @@ func (s *statement) needed() bool {
 	if len(q.data.Journals()) > 0 && s.cond.takesMail() && q.when.takesMail() {
 		return true
 	}
+	if q.data.Held != (session.Held{}) {
+		return true
+	}
 	if q.aboutSSH() && s.cond.overSSH() && q.when.overSSH() {
 		return true
 	}

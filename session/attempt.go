@@ -302,6 +302,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	s.login = verified.request
 	s.become(verified.verdict)
 	s.identity.Senders = proofs.proof.Senders
+	s.hold(s.data.Held)
 	e := a.loginEvent(verified, OutcomeGranted, crossed)
 	e.Token = proofs.proof.Token
 	e.Exposed = crossed == CredentialPlaintext

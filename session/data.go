@@ -64,6 +64,8 @@ type DataRules struct {
 	// Journal are the copies that are to be kept of mail that the session sends; see
 	// JournalRule. Which place a rule has says nothing.
 	Journal [MaxJournals]string
+	// Held is what every require that applies holds the session to.
+	Held Held
 }
 
 // Resumption is what data connections must show on a listener that asks for

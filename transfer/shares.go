@@ -116,7 +116,7 @@ func (s *Shares) Open(ctx context.Context, sess *session.Session, limits Limits)
 	if limited {
 		f.share = sh
 	}
-	f.in, f.out = paces(sh.limited(id.Access.Bandwidth), limits.Bandwidth)
+	f.in, f.out = paces(sh.limited(id.Access.Bandwidth), NewBandwidth(sess.Data().Held.Bandwidth), limits.Bandwidth)
 	return f, nil
 }
 
