@@ -50,3 +50,13 @@ func (a *Accounts) Homes() []string {
 	}
 	return names
 }
+
+// GroupsOf are the groups of an account, none for one that there is not.
+func (a *Accounts) GroupsOf(user string) []string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	if r := a.records[user]; r != nil {
+		return r.info.Groups
+	}
+	return nil
+}

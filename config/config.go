@@ -40,6 +40,7 @@ type Config struct {
 
 	Listeners []Listener
 	Storage   Storage
+	Remote    []RemoteStorage // by their order in the file
 
 	Certificates certs.Config
 	Limits       limits.Config
@@ -223,6 +224,7 @@ func (c *Config) complete(d *decoder) {
 	}
 	c.checkRoutes(d)
 	c.checkOldServers(d)
+	c.checkRemote(d)
 	names := map[string]bool{}
 	for _, l := range c.Listeners {
 		if names[l.Name] {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
+	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/function"
 
@@ -37,6 +38,7 @@ type setting struct {
 type block struct {
 	name, label, doc string
 	many             bool // may occur more than once
+	beside           bool // it has a label, and there is one of that name without
 	open             func(d *decoder, at hcl.Range, label string) (section, error)
 }
 
@@ -51,8 +53,33 @@ func (d *decoder) fault(at hcl.Range, summary, detail string) {
 	d.diags = append(d.diags, &hcl.Diagnostic{Severity: hcl.DiagError, Summary: summary, Detail: detail, Subject: &at})
 }
 
+// kind is the block's name, and another one for a block with a label beside one without:
+// a schema tells blocks apart by their names only.
+func (b block) kind() string {
+	if b.beside {
+		return b.name + " with a label"
+	}
+	return b.name
+}
+
+// tellApart gives blocks with a label their kind.
+func (s section) tellApart(body hcl.Body) {
+	written, ok := body.(*hclsyntax.Body)
+	if !ok {
+		return
+	}
+	for _, b := range s.blocks {
+		for _, found := range written.Blocks {
+			if b.beside && found.Type == b.name && len(found.Labels) > 0 {
+				found.Type = b.kind()
+			}
+		}
+	}
+}
+
 // decode reads body as s says. Everything wrong is collected.
 func (d *decoder) decode(body hcl.Body, s section) {
+	s.tellApart(body)
 	content, diags := body.Content(s.schema())
 	d.diags = append(d.diags, diags...)
 	if content == nil {
@@ -65,7 +92,7 @@ func (d *decoder) decode(body hcl.Body, s section) {
 	}
 	for _, b := range s.blocks {
 		var first *hcl.Block
-		for _, found := range content.Blocks.OfType(b.name) {
+		for _, found := range content.Blocks.OfType(b.kind()) {
 			if first != nil && !b.many {
 				d.fault(found.DefRange, "Duplicate "+b.name+" block",
 					fmt.Sprintf("There is one already, at %s:%d; put all settings there.", filepath.Base(first.DefRange.Filename), first.DefRange.Start.Line))
@@ -116,7 +143,7 @@ func (s section) schema() *hcl.BodySchema {
 		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{Name: st.name, Required: st.required})
 	}
 	for _, b := range s.blocks {
-		h := hcl.BlockHeaderSchema{Type: b.name}
+		h := hcl.BlockHeaderSchema{Type: b.kind()}
 		if b.label != "" {
 			h.LabelNames = []string{b.label}
 		}

@@ -19,7 +19,6 @@ import (
 	"gateway/policies"
 	"gateway/session"
 	"gateway/sftp"
-	"gateway/storage"
 	"gateway/storage/local"
 	"gateway/transfer"
 )
@@ -33,6 +32,7 @@ type node struct {
 	certs    *certs.Source
 	hostKeys *certs.HostKeys
 	tree     local.Tree
+	remote   []upstream
 	shares   *transfer.Shares
 	doors    []door
 	passive  *ftp.PassivePorts
@@ -68,9 +68,8 @@ func openNode(ctx context.Context, cfg *config.Config, log *slog.Logger) (n *nod
 	if err := os.MkdirAll(cfg.Storage.Path, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the accounts' files: %w", err)
 	}
-	n.shares = transfer.NewShares(transfer.SharesConfig{Members: n.accounts.Members, Open: func(user string, ledger storage.Ledger) (storage.FS, error) {
-		return n.tree.Open(user, ledger)
-	}})
+	n.remote = newUpstreams(cfg.Remote)
+	n.shares = transfer.NewShares(transfer.SharesConfig{Members: n.accounts.Members, Open: n.openFiles})
 	n.tree = local.Tree{Base: cfg.Storage.Path, Config: cfg.Storage.Local, Home: n.accounts.Home, Homes: n.accounts.Homes, Ledger: n.shares.Ledger}
 	for _, step := range []func() error{
 		func() (err error) { n.certs, n.hostKeys, err = n.openKeys(ctx); return err },
@@ -221,7 +220,7 @@ func (n *node) close() error {
 		n.stop()
 		n.background.Wait()
 	}
-	var errs []error
+	errs := []error{n.closeUpstreams()}
 	for _, d := range n.doors {
 		_ = d.ln.Close()
 	}
