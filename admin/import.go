@@ -68,6 +68,9 @@ func (s *Service) importPlan(ctx context.Context, in ImportRequest) ([]ImportPla
 		if err := s.checkHome(home); err != nil {
 			out[i].Warnings = append(out[i].Warnings, err.Error())
 		}
+		if above := folderAbove(home, shared); above != "" {
+			out[i].Warnings = append(out[i].Warnings, fmt.Sprintf("%s lies in %s, the folder of %s, who reaches all of it", home, above, shared[above][0]))
+		}
 		if others := shared[home]; len(others) > 1 {
 			other := others[0]
 			if other == p.Name {
@@ -77,6 +80,16 @@ func (s *Service) importPlan(ctx context.Context, in ImportRequest) ([]ImportPla
 		}
 	}
 	return out, nil
+}
+
+// folderAbove is the folder of another account in which a home lies, "" for none.
+func folderAbove(home string, homes map[string][]string) string {
+	for dir := filepath.Dir(home); dir != "/"; dir = filepath.Dir(dir) {
+		if len(homes[dir]) > 0 {
+			return dir
+		}
+	}
+	return ""
 }
 
 // importApply records the import, then makes it, then records each account as it is.

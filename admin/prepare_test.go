@@ -84,3 +84,13 @@ func TestPrepareImport(t *testing.T) {
 		t.Errorf("a hash is quoted in\n%s", text)
 	}
 }
+
+func TestFolderAbove(t *testing.T) {
+	t.Parallel()
+	homes := map[string][]string{"/srv/a": {"ann"}, "/srv/a/b/c": {"carl"}, "/srv/ab": {"abe"}}
+	for home, want := range map[string]string{"/srv/a/b/c": "/srv/a", "/srv/a": "", "/srv/ab": "", "/": ""} {
+		if got := folderAbove(home, homes); got != want {
+			t.Errorf("%s: got %q, want %q", home, got, want)
+		}
+	}
+}
