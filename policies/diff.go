@@ -50,12 +50,19 @@ const (
 func (p *Policy) Compare(then *Policy, from time.Time) (Comparison, error) {
 	s := newSpace(from.UTC(), nil, nil, p, then)
 	s.Budget = maxDiffBoxes
-	real := s.real()
-	before, err := (&ruling{space: s, policy: p, phase: session.PhaseVerified}).fates(real)
+	only, err := s.touched(p, then)
+	if err == nil {
+		only, err = s.Intersect(only, s.real())
+	}
 	if err != nil {
 		return Comparison{}, tooLarge(err)
 	}
-	after, err := (&ruling{space: s, policy: then, phase: session.PhaseVerified}).fates(real)
+	only = s.Merge(s.disjoint(only))
+	before, err := (&ruling{space: s, policy: p, phase: session.PhaseVerified, only: only}).fates(only)
+	if err != nil {
+		return Comparison{}, tooLarge(err)
+	}
+	after, err := (&ruling{space: s, policy: then, phase: session.PhaseVerified, only: only}).fates(only)
 	if err != nil {
 		return Comparison{}, tooLarge(err)
 	}
@@ -73,6 +80,54 @@ func (p *Policy) Compare(then *Policy, from time.Time) (Comparison, error) {
 		}
 	}
 	return out, nil
+}
+
+// touched is the points about which a statement says something that only one of the
+// policies has: elsewhere they decide alike.
+func (s *space) touched(p, then *Policy) (box.Region, error) {
+	out := box.Region{}
+	was, is := p.keyed(), then.keyed()
+	for _, pair := range [][2]map[string]*condition{{was, is}, {is, was}} {
+		for key, cond := range pair[0] {
+			if _, both := pair[1][key]; both {
+				continue
+			}
+			some, err := s.matching(cond, true, session.PhaseVerified)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, some...)
+		}
+	}
+	return out, nil
+}
+
+// keyed are the conditions under which statements say something, nil for everywhere, by all
+// that they say.
+func (p *Policy) keyed() map[string]*condition {
+	out := make(map[string]*condition)
+	for _, a := range p.allows {
+		out["allow"+a.cond.key()] = &a.cond
+	}
+	for _, q := range p.requires {
+		key := "require" + q.cond.key() + q.when.key() + fmt.Sprint(q.late, q.ways)
+		for _, w := range q.rollouts {
+			key += w.cond.key() + fmt.Sprint(w.observe, w.warn, w.enforce, w.brownouts)
+		}
+		out[key] = q.when
+		for _, e := range q.exempts {
+			out["exempt"+q.cond.key()+q.when.key()+e.cond.key()+fmt.Sprint(e.until)] = &e.cond
+		}
+	}
+	return out
+}
+
+// key is all that a condition says.
+func (c *condition) key() string {
+	if c == nil {
+		return "-"
+	}
+	return fmt.Sprintf("{%v %v %q %q %q %v %v %v}", c.sets, c.spans, c.listener, c.user, c.group, c.from, c.inside, c.zone)
 }
 
 func tooLarge(err error) error {
@@ -145,8 +200,8 @@ func (s *space) differences(before, after string, r box.Region, p, then *Policy)
 	if wide, err := s.Widen(r); err == nil {
 		r = wide
 	}
-	for _, b := range r {
-		q := s.requests(b)
+	for _, d := range s.byGroups(r) {
+		q := s.requests(d.box)
 		if len(q) == 0 {
 			continue // no moment has that hour and weekday
 		}
@@ -160,7 +215,7 @@ func (s *space) differences(before, after string, r box.Region, p, then *Policy)
 		if v.Allowed && len(v.WouldRefuse) > 0 {
 			rule = v.WouldRefuse[0]
 		}
-		out = append(out, Difference{Before: before, After: after, Logins: s.describe(b), Rule: rule})
+		out = append(out, Difference{Before: before, After: after, Logins: d.text, Rule: rule})
 		if len(out) == maxDifferences {
 			break
 		}
@@ -168,6 +223,47 @@ func (s *space) differences(before, after string, r box.Region, p, then *Policy)
 	slices.SortFunc(out, func(x, y Difference) int {
 		return cmp.Or(len(x.Logins)-len(y.Logins), strings.Compare(x.Logins, y.Logins))
 	})
+	return out
+}
+
+// A described box is one with its words, which may stand for others too.
+type described struct {
+	box  box.Box
+	text string
+}
+
+// byGroups describes boxes. Those that differ in one group only, which somebody is in, are
+// said together.
+func (s *space) byGroups(r box.Region) []described {
+	var out []described
+	groups := make(map[string][]string) // by what else is said
+	at := make(map[string]int)
+	for _, b := range r {
+		in := ""
+		for _, g := range sortedKeys(s.groups) {
+			switch set := b[s.groups[g]]; {
+			case set == nil:
+			case set.Has(0) || in != "":
+				in = "?" // not just in one
+			default:
+				in = g
+			}
+		}
+		if in == "" || in == "?" {
+			out = append(out, described{b, s.describe(b)})
+			continue
+		}
+		rest := s.describe(b, s.groups[in])
+		if _, seen := at[rest]; !seen {
+			at[rest] = len(out)
+			out = append(out, described{box: b})
+		}
+		groups[rest] = append(groups[rest], in)
+		d := &out[at[rest]]
+		if d.text = s.describe(b); len(groups[rest]) > 1 {
+			d.text = rest + ", in group " + either(groups[rest])
+		}
+	}
 	return out
 }
 

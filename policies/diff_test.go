@@ -178,3 +178,43 @@ require "factors" {
 		t.Errorf("back: %+v, %v", back, err)
 	}
 }
+
+// Where two policies decide otherwise, a statement says something that only one of them has.
+func TestTouched(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(13, 7))
+	differing := 0
+	for range 200 {
+		statements := randomPolicy(r, conditionNames()...)
+		less := slices.Delete(slices.Clone(statements), 0, 1)
+		p, err1 := Parse([]byte(nearby+strings.Join(statements, "\n")), "p.hcl", Options{Now: noon()})
+		then, err2 := Parse([]byte(nearby+strings.Join(less, "\n")), "p.hcl", Options{Now: noon()})
+		if err1 != nil || err2 != nil {
+			continue
+		}
+		s := newSpace(noon(), nil, nil, p, then)
+		only, err := s.touched(p, then)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			q := randomRequest(r)
+			q.Phase, q.Known, q.Proven = session.PhaseVerified, true, session.FactorPassword|session.FactorCode|session.FactorKey
+			if q.Listener == "" || !q.Remote.IsValid() || q.Protocol == "" || q.Method == "" || !exists(q.Protocol, q.Channel, q.Method) {
+				continue
+			}
+			u, _ := p.run(q)
+			v, _ := then.run(q)
+			if fateOf(u) == fateOf(v) {
+				continue
+			}
+			differing++
+			if !in1(only, pointOf(s, &q)) {
+				t.Fatalf("%s is %s and %s, and nothing that differs is about it\n%s", sayRequest(q), fateOf(u), fateOf(v), strings.Join(statements, "\n"))
+			}
+		}
+	}
+	if differing < 50 {
+		t.Errorf("only %d logins were decided otherwise", differing)
+	}
+}

@@ -14,6 +14,16 @@ type ruling struct {
 	phase  session.Phase
 	// without leaves the exempts out: what would be decided if there were none.
 	without bool
+	// only is the points that matter; nil is all. What is said of others may be anything.
+	only box.Region
+}
+
+// mattering is what of a region matters.
+func (r *ruling) mattering(of box.Region) (box.Region, error) {
+	if r.only == nil {
+		return of, nil
+	}
+	return r.Intersect(of, r.only)
 }
 
 // notMet is the points at which a requirement applies, does not hold and is not exempted.
@@ -22,6 +32,9 @@ func (r *ruling) notMet(q *statement) (box.Region, error) {
 		return nil, nil
 	}
 	out, err := r.matching(q.when, true, r.phase)
+	if err == nil {
+		out, err = r.mattering(out)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +197,9 @@ func (r *ruling) allowed() (box.Region, error) {
 	var out box.Region
 	for _, a := range r.policy.allows {
 		some, err := r.matching(&a.cond, false, r.phase)
+		if err == nil {
+			some, err = r.mattering(some)
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -537,7 +537,7 @@ func (s *space) describe(b box.Box, skip ...int) string {
 	}
 	add(s.listener, func(v []int) string { return "listener " + nameWords(s.listeners, v) })
 	add(s.user, func(v []int) string { return "user " + nameWords(s.users, v) })
-	out = append(out, s.groupWords(b)...)
+	out = append(out, s.groupWords(b, skip)...)
 	add(s.from, s.addressWords)
 	add(s.epoch, s.epochWords)
 	for n := range scales {
@@ -585,11 +585,11 @@ func (s *space) doorWords(values []int) string {
 }
 
 // groupWords says in which groups somebody is, and in which not.
-func (s *space) groupWords(b box.Box) []string {
+func (s *space) groupWords(b box.Box, skip []int) []string {
 	var in, out, words []string
 	for _, g := range sortedKeys(s.groups) {
 		switch set := b[s.groups[g]]; {
-		case set == nil:
+		case set == nil || slices.Contains(skip, s.groups[g]):
 		case set.Has(1):
 			in = append(in, g)
 		default:

@@ -44,7 +44,11 @@ Whom of those who really log in it hits is said by: gateway policy replay NEW`,
 					return err
 				}
 			}
+			slow := time.AfterFunc(2*time.Second, func() {
+				fmt.Fprintln(cmd.ErrOrStderr(), "comparing; with hundreds of statements that are about groups it takes some 20 s")
+			})
 			out, err := both[0].Compare(both[1], from)
+			slow.Stop()
 			if err != nil {
 				return err
 			}
