@@ -119,21 +119,22 @@ func (p *peer) serve(c net.Conn) {
 		if reply == "drop" {
 			return
 		}
+		ok := reply[0] == '2'
+		if ok && verb == "." { // before the answer: whoever has that may look
+			m.content = content
+			p.mu.Lock()
+			p.got = append(p.got, m)
+			p.mu.Unlock()
+		}
 		if _, err := io.WriteString(c, reply+"\r\n"); err != nil || verb == "QUIT" {
 			return
 		}
-		ok := reply[0] == '2'
 		path, _, _ := strings.Cut(strings.TrimPrefix(arg, "<"), ">")
 		switch {
 		case ok && verb == "MAIL FROM":
 			m = received{from: path}
 		case ok && verb == "RCPT TO":
 			m.to = append(m.to, path)
-		case ok && verb == ".":
-			m.content = content
-			p.mu.Lock()
-			p.got = append(p.got, m)
-			p.mu.Unlock()
 		case reply[0] == '3':
 			var b strings.Builder
 			for {
