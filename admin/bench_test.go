@@ -11,10 +11,11 @@ import (
 	"gateway/session"
 )
 
-// BenchmarkReplay decides a record of 100,000 logins again, of a thousand accounts, among
-// as many connections.
-func BenchmarkReplay(b *testing.B) {
-	const logins, accounts = 100_000, 1000
+// A benchmark is over a record of 100,000 logins of a thousand accounts, among as many
+// connections.
+const benchLogins, benchAccounts = 100_000, 1000
+
+func benchPolicies(b *testing.B) (old, changed *policies.Policy) {
 	parse := func(src string) *policies.Policy {
 		p, err := policies.Parse([]byte(src), "policy.hcl", policies.Options{})
 		if err != nil {
@@ -22,16 +23,19 @@ func BenchmarkReplay(b *testing.B) {
 		}
 		return p
 	}
-	old, changed := parse(replayedOld), parse(replayedNew)
+	return parse(replayedOld), parse(replayedNew)
+}
+
+func benchRecord(b *testing.B, old *policies.Policy) *audit.Log {
 	log, err := audit.Open(b.Context(), audit.Config{Dir: b.TempDir()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer log.Close()
-	for i := range logins {
+	b.Cleanup(func() { _ = log.Close() })
+	for i := range benchLogins {
 		facts := session.Request{
 			Phase: session.PhaseVerified, Time: time.Now().UTC(), Listener: "ftp", Protocol: session.FTP, Channel: session.ChannelKind(i % 2),
-			Remote: netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)}), User: fmt.Sprint("user", i%accounts), Known: true,
+			Remote: netip.AddrFrom4([4]byte{10, 20, byte(i >> 8), byte(i)}), User: fmt.Sprint("user", i%benchAccounts), Known: true,
 			Groups: []string{"users", "mail"}, Method: session.MethodPassword, Proven: session.FactorPassword, Client: session.ClientWinSCP,
 			PasswordSet: time.Now().UTC(),
 		}
@@ -52,11 +56,44 @@ func BenchmarkReplay(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.ResetTimer()
+	return log
+}
+
+// BenchmarkReplay decides the logins again.
+func BenchmarkReplay(b *testing.B) {
+	old, changed := benchPolicies(b)
+	log := benchRecord(b, old)
 	for range b.N {
 		r, err := ReplayPolicy(b.Context(), log.Reader(), changed, ReplayQuery{InForce: func(string) (*policies.Policy, error) { return old, nil }})
-		if err != nil || r.Logins != logins || r.Differing != 0 {
+		if err != nil || r.Logins != benchLogins || r.Differing != 0 {
 			b.Fatalf("%d logins, %d otherwise, %v", r.Logins, r.Differing, err)
 		}
 	}
-	b.ReportMetric(float64(logins)*float64(b.N)/b.Elapsed().Seconds(), "logins/s")
+	b.ReportMetric(benchLogins*float64(b.N)/b.Elapsed().Seconds(), "logins/s")
+}
+
+// BenchmarkReports makes the reports about the logins.
+func BenchmarkReports(b *testing.B) {
+	old, _ := benchPolicies(b)
+	log := benchRecord(b, old)
+	since, until := time.Now().Add(-24*time.Hour), time.Now().Add(time.Hour)
+	for name, make := range map[string]func() error{
+		"plaintext": func() error {
+			_, err := Plaintext(b.Context(), log.Reader(), PlaintextQuery{Since: since, Until: until})
+			return err
+		},
+		"exemptions": func() error {
+			_, err := Exemptions(b.Context(), log.Reader(), old, nil, since, until)
+			return err
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				if err := make(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(benchLogins*float64(b.N)/b.Elapsed().Seconds(), "logins/s")
+		})
+	}
 }

@@ -67,7 +67,7 @@ func TestMetrics(t *testing.T) {
 		name   string
 		labels []string
 	}{
-		{1, "gateway_logins_total", []string{"protocol=sftp", "outcome=granted", "channel=ssh", "method=password"}},
+		{1, "gateway_logins_total", []string{"protocol=sftp", "outcome=granted", "channel=ssh", "method=keyboard-interactive"}},
 		{1, "gateway_logins_total", []string{"protocol=ftp", "outcome=refused", "channel=plain", "method=none"}},
 		{float64(len(content)), "gateway_transfer_bytes_total", []string{"protocol=sftp", "direction=in"}},
 		{1, "gateway_file_operations_total", []string{"protocol=sftp", "verb=write", "outcome=done"}},
