@@ -132,7 +132,7 @@ func splitCommand(line string) (words []string, err error) {
 		case quote != 0 && b == quote:
 			quote = 0
 		case b == '\\':
-			if i++; i == len(line) || line[i] == '\n' || line[i] == 0 {
+			if i++; i == len(line) || strings.IndexByte("\n\r\x00", line[i]) >= 0 {
 				return nil, errCommand
 			}
 			if quote == '"' && strings.IndexByte("\"$`\\", line[i]) < 0 {
