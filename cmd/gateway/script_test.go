@@ -23,7 +23,18 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"gateway": main})
+	testscript.Main(apart{m}, map[string]func(){"gateway": main})
+}
+
+// apart are the tests, apart from whatever installation the shell works on: with its
+// $GATEWAY_CONFIG, `run --init` would make one and serve.
+type apart struct{ tests *testing.M }
+
+func (a apart) Run() int {
+	if err := os.Unsetenv("GATEWAY_CONFIG"); err != nil {
+		panic(err)
+	}
+	return a.tests.Run()
 }
 
 // TestScripts plays testdata/script with the real main.
