@@ -39,6 +39,7 @@ type past struct {
 	since   [session.Levels]int64 // day of the last login below, or of the first at the level; 0: never reached
 	clients map[session.ClientID]*counts
 	exposed exposure
+	last    int64 // day of the last login; 0: none
 }
 
 // counts are the days on which a level was reached.
@@ -71,7 +72,9 @@ func (e *exposure) of(password int64) bool {
 }
 
 // dayOf is the day of UTC, in days since 1970.
-func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
+func dayOf(t time.Time) int64 { return t.Unix() / secondsOfDay }
+
+const secondsOfDay = 24 * 60 * 60
 
 // rest brings the longest quiet up to a day, and reports whether it grew.
 func (p *past) rest(day int64) (grew bool) {
@@ -160,6 +163,9 @@ func (a *Accounts) recall(user string, c session.ClientID, now time.Time) sessio
 	if p.exposed.of(r.password) {
 		out.Exposed = p.exposed.first
 	}
+	if p.last != 0 {
+		out.LastLogin = time.Unix(p.last*secondsOfDay, 0).UTC()
+	}
 	return out
 }
 
@@ -178,6 +184,9 @@ func (a *Accounts) entered(user string, c session.ClientID, levels [session.Leve
 	}
 	day := dayOf(now)
 	changed := p.rest(day)
+	if day > p.last {
+		p.last, changed = day, true
+	}
 	if p.clients[c] == nil {
 		changed = true
 	}
@@ -318,6 +327,12 @@ func putPast(ctx context.Context, tx *sql.Tx, account int64, p *past) error {
 			account, client, network, levelWords()[l], n.days[l], n.day[l], quiet, since)
 		return err
 	}
+	if p.last != 0 {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO account_last_logins (account, day) VALUES ($1, $2) ON CONFLICT (account) DO UPDATE SET day = excluded.day`,
+			account, p.last); err != nil {
+			return err
+		}
+	}
 	for l := range int(session.Levels) {
 		if err := put("", "", l, &p.whole, p.quiet[l], p.since[l]); err != nil {
 			return err
@@ -369,6 +384,16 @@ func (a *Accounts) loadHistory(ctx context.Context) error {
 				return err
 			}
 			return of(account).load(client, network, word, days, day, quiet, since)
+		}); err != nil {
+			return err
+		}
+		if err := eachRow(ctx, tx, `SELECT account, day FROM account_last_logins`, func(scan func(...any) error) error {
+			var account, day int64
+			if err := scan(&account, &day); err != nil {
+				return err
+			}
+			of(account).last = day
+			return nil
 		}); err != nil {
 			return err
 		}

@@ -295,6 +295,20 @@ func (c *conn) status() reply {
 // asks tells the rules what is asked for from now on.
 func (c *conn) asks(verb string) {
 	if c.files != nil {
-		c.files = c.files.For(verb)
+		c.files = c.files.For(verb, c.carrier(verb))
 	}
+}
+
+// carrier is how the connection is protected that carries what a verb moves: the data
+// connection as it would be opened now, or the control connection.
+func (c *conn) carrier(verb string) session.ChannelKind {
+	private := c.secured()
+	switch verb {
+	case "RETR", "STOR", "STOU", "APPE", "LIST", "NLST", "MLSD":
+		private = c.tls != nil && c.private
+	}
+	if private {
+		return session.TLS
+	}
+	return session.Plain
 }

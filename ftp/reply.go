@@ -72,9 +72,13 @@ func transferReply(err error) reply {
 	}
 }
 
-// fileReply is what the peer is told of a fault with a file. The table follows
-// RFC 959, section 4.2, and RFC 3659, section 5.4, for 554.
+// fileReply is what the peer is told of a fault with a file: the words of the rule that
+// refuses it, if it has any, or those of the table. That follows RFC 959, section 4.2, and
+// RFC 3659, section 5.4, for 554.
 func fileReply(err error) reply {
+	if hint := session.Hint(err); hint != "" && errors.Is(err, session.ErrDenied) {
+		return reply{550, oneLine(hint)}
+	}
 	for _, row := range [...]struct {
 		kind error
 		reply

@@ -25,6 +25,7 @@ type Limits struct {
 	sessions        map[string]int               // only those that are logged in
 	penalties       penalties
 	guesses         guesses
+	throttles       throttles
 	manual          manualBans
 	file            sync.Mutex // held while File is written, before mu
 }
@@ -61,6 +62,7 @@ func New(cfg Config) (*Limits, error) {
 		sessions:  make(map[string]int),
 		penalties: newPenalties(cfg),
 		guesses:   newGuesses(cfg),
+		throttles: newThrottles(),
 		manual:    newManualBans(),
 	}
 	if cfg.File != "" {

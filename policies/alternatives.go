@@ -139,7 +139,7 @@ func (p *Policy) changes(r session.Request) []change {
 
 // names reports whether some condition of the policy passes the test.
 func (p *Policy) names(test func(*condition) bool) bool {
-	return slices.ContainsFunc(slices.Concat(p.allows, p.requires, p.exempts), func(s *statement) bool {
+	return slices.ContainsFunc(slices.Concat(p.allows, p.everyRequire(), p.exempts), func(s *statement) bool {
 		return test(&s.cond) || s.when != nil && test(s.when)
 	})
 }

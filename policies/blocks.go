@@ -10,11 +10,14 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// conditionNames are the attributes of allow, require, when and exempt.
-func conditionNames() []string {
+// conditionNames are the attributes of require, when and exempt.
+func conditionNames() []string { return append(loginNames(), actNames()...) }
+
+// loginNames are those that look at logins: the attributes of allow and rollout.
+func loginNames() []string {
 	out := []string{"protocol", "channel", "listener", "group", "user", "from", "method"}
 	for d := dimMethod + 1; d < dimensions; d++ {
-		if d.own() {
+		if d.own() && d.phase() != session.PhaseSession {
 			out = append(out, d.word())
 		}
 	}
@@ -88,6 +91,8 @@ func (d *decoder) condition(c *condition, a *hclsyntax.Attribute) {
 		c.user = d.names(values)
 	case "from":
 		d.from(c, values)
+	case attrPath, attrSender, attrRecipient, attrRequest:
+		d.actAttribute(&c.act, a)
 	default:
 		if dim, ok := dimensionNamed(a.Name); ok {
 			c.sets[dim] = d.words(dim, values)
@@ -178,7 +183,7 @@ func (d *decoder) allow(b *hclsyntax.Block) {
 		s.name = b.Labels[0]
 	}
 	before := len(d.diags)
-	d.attributes("An allow", b.Body, append(conditionNames(), attrResumption, attrGrants), func(a *hclsyntax.Attribute) {
+	d.attributes("An allow", b.Body, append(loginNames(), attrResumption, attrGrants), func(a *hclsyntax.Attribute) {
 		switch a.Name {
 		case attrResumption:
 			s.data.Granted = d.resumption(a)
@@ -203,7 +208,7 @@ func (d *decoder) require(b *hclsyntax.Block) {
 	var r ratchet
 	profiled := false
 	before := len(d.diags)
-	known := append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, attrReadOnly, attrWithin, attrBandwidth, attrLifetime, attrProfile, attrAbsolute, "reply", "notice", attrDays, attrQuiet, attrScope)
+	known := append(conditionNames(), attrResumption, attrSSHProfile, attrFactors, attrJournal, attrReadOnly, attrWithin, attrBandwidth, attrLifetime, attrProfile, attrAbsolute, attrOtherwise, attrLogins, "reply", "notice", attrDays, attrQuiet, attrScope)
 	d.attributes("A require", b.Body, known, func(a *hclsyntax.Attribute) {
 		switch a.Name {
 		case attrDays, attrQuiet, attrScope:
@@ -224,6 +229,10 @@ func (d *decoder) require(b *hclsyntax.Block) {
 			profiled = d.useProfile(s, a)
 		case attrAbsolute:
 			s.absolute = d.flag(a)
+		case attrOtherwise:
+			d.otherwise(s, a)
+		case attrLogins:
+			s.rate = d.rate(a)
 		case "reply":
 			s.reply = d.reply(a, "{hostname}")
 		case "notice":
@@ -354,6 +363,8 @@ func (d *decoder) resolve() {
 	}
 	d.resolveSSH()
 	d.resolvePhases()
+	d.resolveActs()
+	d.resolveDrops()
 	d.resolveRollouts()
 	d.resolveDevices()
 }

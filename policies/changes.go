@@ -13,7 +13,7 @@ func (p *Policy) Changes(after time.Time) []time.Time {
 		return nil
 	}
 	var out []time.Time
-	for _, q := range p.requires {
+	for _, q := range p.everyRequire() {
 		for _, w := range q.rollouts {
 			for _, s := range w.dates() {
 				out = append(out, s.from)

@@ -13,6 +13,7 @@ const (
 	reasonPhase    = "phase not known"
 	reasonNoClear  = "no allow lets anybody in over a clear channel"
 	reasonNoPolicy = "no policy"
+	reasonNoRule   = "no requirement is against it"
 )
 
 // Decide implements session.Policy. It is a pure function of r, allocates
@@ -30,6 +31,8 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 		if r.Method == session.MethodDevice {
 			return p.device(&matched, &r)
 		}
+	case session.PhaseSession:
+		return p.act(&matched, &r)
 	}
 	switch r.Phase {
 	case session.PhaseNamed:
@@ -54,6 +57,7 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 	group := t.groupBits(r.Groups)
 	matched.and(&group)
 	verdict := p.judge(&matched, &r)
+	verdict.Rate = p.rate(&matched, r.Time)
 	if !verdict.Allowed {
 		return verdict
 	}
@@ -66,6 +70,7 @@ func (p *Policy) Decide(r session.Request) session.Verdict {
 	}
 	p.shortOfProof(&verdict, &matched, &r)
 	verdict.Data = p.data(&matched, r.Time)
+	p.decidesActs(&verdict.Data, &matched)
 	p.hold(&verdict, &matched, &r)
 	return verdict
 }
@@ -78,7 +83,7 @@ func (p *Policy) connect(matched *bits, r *session.Request) session.Verdict {
 			continue
 		}
 		if s := q.standing(matched, r); s.refuses() {
-			return session.Verdict{Rule: q.rule, Reason: q.reason, Hint: q.reply, Retry: s.until}
+			return session.Verdict{Rule: q.rule, Reason: q.reason, Hint: q.reply, Retry: s.until, Drop: q.drop}
 		}
 	}
 	return session.Verdict{Allowed: true, SSH: p.ssh(matched, r.Time), OldTLS: p.oldTLS(matched, r.Time)}
@@ -129,7 +134,11 @@ func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
 	var until time.Time // of failed, if it is for a while
 	insecure := false   // failed is about the channel
 	for _, q := range p.requires {
-		if q.late && r.Phase == session.PhaseNamed || !p.fails(q, matched) {
+		if q.late && r.Phase == session.PhaseNamed {
+			continue
+		}
+		if !p.fails(q, matched) {
+			q.rotate(&passed, matched, r)
 			continue
 		}
 		if e := exemption(q, matched, r.Time); e != nil {
@@ -142,6 +151,9 @@ func (p *Policy) judge(matched *bits, r *session.Request) session.Verdict {
 		if !s.refuses() {
 			s.note(&passed, q, r)
 			continue
+		}
+		if q.drop {
+			return session.Verdict{Rule: q.rule, Reason: q.reason, Drop: true}
 		}
 		about := q.insecure(r)
 		if failed == nil || about && !insecure || about == insecure && !until.IsZero() && s.until.IsZero() {

@@ -43,6 +43,7 @@ func (p *Policy) device(matched *bits, r *session.Request) session.Verdict {
 			v.Reason = reasonOldTLS
 		default:
 			v.Allowed, v.Reason, v.WouldRefuse = true, d.reason, d.observed
+			p.decidesActs(&v.Data, matched)
 			return v
 		}
 		refused = v

@@ -127,7 +127,7 @@ func (c *condition) key() string {
 	if c == nil {
 		return "-"
 	}
-	return fmt.Sprintf("{%v %v %q %q %q %v %v %v}", c.sets, c.spans, c.listener, c.user, c.group, c.from, c.inside, c.zone)
+	return fmt.Sprintf("{%v %v %q %q %q %v %v %v %q}", c.sets, c.spans, c.listener, c.user, c.group, c.from, c.inside, c.zone, c.act)
 }
 
 func tooLarge(err error) error {
@@ -293,15 +293,16 @@ func otherStatements(p, then *Policy) []string {
 // say.
 func (p *Policy) settings() map[string]string {
 	out := make(map[string]string)
-	for _, s := range slices.Concat(p.allows, p.requires, p.exempts) {
-		if s.data == (session.DataRules{}) && s.ssh == (session.SSHRules{}) && len(s.ways) == 0 {
+	for _, s := range slices.Concat(p.allows, p.everyRequire(), p.exempts) {
+		if s.data == (session.DataRules{}) && s.ssh == (session.SSHRules{}) && len(s.ways) == 0 && s.rate == (session.Rate{}) && !s.drop &&
+			s.phase() != session.PhaseSession && (s.requirement == nil || s.requirement.phase() != session.PhaseSession) {
 			continue
 		}
 		name := fmt.Sprintf("%s %q", s.kind, s.name)
 		if s.own != "" {
 			name += fmt.Sprintf(" %q", s.own)
 		}
-		out[name] = fmt.Sprint(s.data, s.ssh, s.ways, s.cond.String(), s.when, s.untilText)
+		out[name] = fmt.Sprint(s.data, s.ssh, s.ways, s.rate, s.drop, s.cond.String(), s.when.key(), s.untilText)
 	}
 	for _, d := range p.devices {
 		out[fmt.Sprintf("device %q", d.name)] = fmt.Sprint(d.place.String(), d.untilText, d.owner)

@@ -73,7 +73,7 @@ func fateOf(v session.Verdict) string {
 		return fatePaused
 	case !v.Allowed:
 		return fateRefused
-	case v.Notice != "":
+	case v.Notice != "" && v.WouldRefuse != nil: // else it is about the password
 		return fateWarned
 	default:
 		return fateAllowed
@@ -86,7 +86,7 @@ func TestFatesAreThoseOfDecide(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 7))
 	tried := make(map[string]int)
 	for n := range 400 {
-		src := nearby + strings.Join(randomPolicy(r, conditionNames()...), "\n")
+		src := nearby + strings.Join(randomPolicy(r, append(early(), "key")...), "\n")
 		p, err := Parse([]byte(src), "p.hcl", Options{Now: noon()})
 		if err != nil {
 			continue
@@ -185,7 +185,7 @@ func TestTouched(t *testing.T) {
 	r := rand.New(rand.NewPCG(13, 7))
 	differing := 0
 	for range 200 {
-		statements := randomPolicy(r, conditionNames()...)
+		statements := randomPolicy(r, append(early(), "key")...)
 		less := slices.Delete(slices.Clone(statements), 0, 1)
 		p, err1 := Parse([]byte(nearby+strings.Join(statements, "\n")), "p.hcl", Options{Now: noon()})
 		then, err2 := Parse([]byte(nearby+strings.Join(less, "\n")), "p.hcl", Options{Now: noon()})

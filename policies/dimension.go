@@ -26,6 +26,8 @@ const (
 	dimCertificate
 	dimKey
 	dimPlace
+	dimOperation
+	dimDataChannel
 
 	dimensions // how many there are
 )
@@ -34,7 +36,7 @@ const (
 func (d dimension) word() string {
 	return [dimensions]string{
 		"protocol", "channel", "method", "weekday", "client", "tls_version", "tls_cipher", "tls_group", "resumed",
-		"client_certificate", "key", "known_place",
+		"client_certificate", "key", "known_place", "operation", "data_channel",
 	}[d]
 }
 
@@ -45,6 +47,7 @@ var (
 	cipherWords  = cipherNames()
 	groupWords   = []string{"x25519mlkem768", "secp256r1mlkem768", "secp384r1mlkem1024", "x25519", "curvep256", "curvep384", "curvep521"}
 	keyWords     = session.KeyKinds()
+	verbs        = session.Verbs()
 )
 
 // cipherNames lists the TLS suites that there are, by their IANA names.
@@ -61,8 +64,10 @@ func (d dimension) values() []string {
 	switch d {
 	case dimProtocol:
 		return protocols()
-	case dimChannel:
+	case dimChannel, dimDataChannel:
 		return channels()
+	case dimOperation:
+		return verbWords()
 	case dimMethod:
 		return methods()
 	case dimWeekday:
@@ -85,8 +90,10 @@ func (d dimension) values() []string {
 // short are words that stand for several values.
 func (d dimension) short() []shorthand {
 	switch d {
-	case dimChannel:
+	case dimChannel, dimDataChannel:
 		return []shorthand{{"encrypted", encrypted}}
+	case dimOperation:
+		return []shorthand{{"change", verbSet(session.Write, session.Append, session.Remove, session.Rename, session.Mkdir, session.Rmdir, session.SetAttr, session.Link)}}
 	case dimWeekday:
 		return []shorthand{{"workday", 0b0111110}, {"weekend", 0b1000001}}
 	case dimKey:
@@ -107,6 +114,22 @@ func keySet(prefix string) set {
 	return out
 }
 
+func verbWords() []string {
+	out := make([]string, len(verbs))
+	for i, v := range verbs {
+		out[i] = string(v)
+	}
+	return out
+}
+
+func verbSet(some ...session.Verb) set {
+	var out set
+	for _, v := range some {
+		out |= 1 << slices.Index(verbs, v)
+	}
+	return out
+}
+
 // A shorthand is a word for several values of a dimension.
 type shorthand struct {
 	word string
@@ -120,6 +143,8 @@ func (d dimension) phase() session.Phase {
 		return session.PhaseConnect
 	case dimKey:
 		return session.PhaseVerified
+	case dimOperation, dimDataChannel:
+		return session.PhaseSession
 	default:
 		return session.PhaseNamed
 	}
@@ -168,6 +193,13 @@ func (d dimension) number(r *session.Request, zone *time.Location) int {
 		return ofTLS(r, r.TLS.Resumed)
 	case dimCertificate:
 		return ofTLS(r, r.TLS.Certificate)
+	case dimOperation:
+		return slices.Index(verbs, r.Act.Verb)
+	case dimDataChannel:
+		if r.Act.Verb == session.Accept || r.Act.Verb == "" && r.Act.Path == "" {
+			return -1
+		}
+		return channelNumber(r.Act.Over)
 	default:
 		return yesNo(r.Place)
 	}
@@ -220,6 +252,10 @@ func (d dimension) assign(r *session.Request, n int) {
 		r.Key = keyWords[n]
 	case dimPlace:
 		r.Place = n == 1
+	case dimOperation:
+		r.Act.Verb = verbs[n]
+	case dimDataChannel:
+		r.Act.Over = session.ChannelKind(n)
 	}
 }
 
@@ -248,9 +284,9 @@ func dimensionNamed(word string) (dimension, bool) {
 	return 0, false
 }
 
-// phases lists the phases in the order of a login.
+// phases lists the phases in their order.
 func phases() []session.Phase {
-	return []session.Phase{session.PhaseConnect, session.PhaseNamed, session.PhaseVerified}
+	return []session.Phase{session.PhaseConnect, session.PhaseNamed, session.PhaseVerified, session.PhaseSession}
 }
 
 // later reports whether a comes after b.

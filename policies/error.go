@@ -45,7 +45,7 @@ func newError(diags hcl.Diagnostics, file *hcl.File, filename string) *Error {
 }
 
 // maxSuggested is how many known words are listed.
-const maxSuggested = 24
+const maxSuggested = 32
 
 // suggest returns " Did you mean ...?" if one of the known words is close to
 // what was written, and otherwise lists them if there are few.

@@ -3,7 +3,9 @@ package policies
 import (
 	"math"
 	"net/netip"
+	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"gateway/session"
@@ -18,10 +20,11 @@ const (
 	verdictObserve = "observe" // allowed, and recorded that it will be refused
 	verdictWarn    = "warn"    // allowed, and the client is told so
 	verdictRefuse  = "refuse"
+	verdictDrop    = otherwiseDrop // refused without a word
 )
 
 func verdicts() []string {
-	return []string{verdictAllow, verdictObserve, verdictWarn, verdictRefuse, verdictInsecure, verdictPaused}
+	return []string{verdictAllow, verdictObserve, verdictWarn, verdictRefuse, verdictInsecure, verdictPaused, verdictDrop}
 }
 
 // is reports whether a verdict is what the word says.
@@ -37,6 +40,8 @@ func is(v session.Verdict, word string) bool {
 		return v.Insecure && v.Retry.IsZero()
 	case verdictPaused:
 		return !v.Retry.IsZero()
+	case verdictDrop:
+		return v.Drop
 	default:
 		return !v.Allowed
 	}
@@ -44,7 +49,7 @@ func is(v session.Verdict, word string) bool {
 
 // word says a verdict in the words of is, the most particular.
 func word(v session.Verdict) string {
-	for _, w := range []string{verdictWarn, verdictObserve, verdictAllow, verdictPaused, verdictInsecure} {
+	for _, w := range []string{verdictWarn, verdictObserve, verdictAllow, verdictPaused, verdictInsecure, verdictDrop} {
 		if is(v, w) {
 			return w
 		}
@@ -60,7 +65,7 @@ type expectation struct {
 	verdict string
 	// exposed and age are for how long the password was exposed and how old it is, in
 	// seconds; 0 is not at all.
-	exposed, age int64
+	exposed, age, last int64
 }
 
 // attrFloor says to which level the floor of an account has risen, in an expect.
@@ -86,10 +91,14 @@ func (d *decoder) expectation(b *hclsyntax.Block) {
 	e := expectation{at: b.DefRange(), request: session.Request{
 		Phase: session.PhaseVerified, Time: d.opts.Now.UTC(), Known: true, Method: session.MethodPassword,
 	}}
-	known := append(conditionNames(), attrProven, attrFloor, "at", "verdict")
+	known := append(conditionNames(), attrProven, attrFloor, attrTarget, "at", "verdict")
 	known = slices.DeleteFunc(known, func(name string) bool { return name == dimWeekday.word() || name == scaleTime.word() })
 	d.attributes("An expect", b.Body, known, func(a *hclsyntax.Attribute) { d.expected(&e, a) })
 	e.request.Exposed, e.request.PasswordSet = e.before(e.exposed), e.before(e.age)
+	e.request.LastLogin = e.before(e.last)
+	if e.request.Act != (session.Act{}) {
+		e.request.Phase = session.PhaseSession
+	}
 	needed := map[string]string{
 		"user": "whom it is about", "protocol": "such as \"ftp\"", "verdict": "such as \"allow\" or \"refuse\"",
 	}
@@ -100,6 +109,12 @@ func (d *decoder) expectation(b *hclsyntax.Block) {
 	}
 	if e.request.Method == session.MethodDevice {
 		delete(needed, "user")
+	}
+	if e.request.Phase == session.PhaseSession {
+		needed[dimOperation.word()] = "what is done, such as \"read\" or \"accept\""
+		if b.Body.Attributes[dimDataChannel.word()] == nil {
+			e.request.Act.Over = e.request.Channel
+		}
 	}
 	e.request.Local = assumedLocal(e.request)
 	d.required(b, "An expect", needed)
@@ -144,7 +159,9 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 		}
 	case attrProven:
 		r.Proven = d.proven(t)
-	case scaleExposed.word(), scaleAge.word():
+	case attrPath, attrTarget, attrSender, attrRecipient, attrRequest:
+		d.expectedAct(r, a.Name, t)
+	case scaleExposed.word(), scaleAge.word(), scaleLast.word():
 		d.expectedAge(e, a.Name, t)
 	case attrFloor:
 		d.expectedFloor(r, t)
@@ -167,15 +184,44 @@ func (d *decoder) expected(e *expectation, a *hclsyntax.Attribute) {
 	}
 }
 
+// attrTarget is the second path of an expected rename or link.
+const attrTarget = "target"
+
+// expectedAct reads what a session is expected to do, or not.
+func (d *decoder) expectedAct(r *session.Request, name string, t text) {
+	switch name {
+	case attrPath, attrTarget:
+		if path.Clean(t.value) != t.value || !strings.HasPrefix(t.value, "/") {
+			d.fault(t.at, "Not a path", "%q is not a path as the account sees it, in its shortest form, such as \"/hr/pay.csv\".", t.value)
+		}
+		if name == attrPath {
+			r.Act.Path = t.value
+		} else {
+			r.Act.Target = t.value
+		}
+	case attrSender:
+		r.Act.Sender = "somebody@" + t.value
+		if t.value == nullSender {
+			r.Act.Sender = ""
+		}
+	case attrRecipient:
+		r.Act.Recipient = "somebody@" + t.value
+	default:
+		r.Act.Asked = t.value
+	}
+}
+
 // expectedAge reads for how long a password was exposed, or how old it is.
 func (d *decoder) expectedAge(e *expectation, name string, t text) {
 	seconds, ok := parseDays(t.value)
 	switch {
-	case name == scaleExposed.word() && t.value == "no":
+	case name == scaleExposed.word() && t.value == "no", name == scaleLast.word() && t.value == never:
 	case !ok:
 		d.fault(t.at, "Not a number of days", "In an expect, %s takes a number of days such as \"14d\".", name)
 	case name == scaleExposed.word():
 		e.exposed = seconds
+	case name == scaleLast.word():
+		e.last = seconds
 	default:
 		e.age = seconds
 	}
@@ -255,16 +301,24 @@ func (p *Policy) run(r session.Request) (session.Verdict, session.Phase) {
 		return verdict, session.PhaseConnect
 	}
 	if r.Method == session.MethodDevice { // is never asked for a name
+		act := r
 		r.Phase = session.PhaseVerified
-		return p.Decide(r), session.PhaseVerified
+		if verdict = p.Decide(r); !verdict.Allowed || act.Phase != session.PhaseSession {
+			return verdict, session.PhaseVerified
+		}
+		return p.Decide(act), session.PhaseSession
 	}
 	named := r
 	named.Phase = session.PhaseNamed
 	if verdict = p.Decide(named); !verdict.Allowed || r.Phase == session.PhaseNamed {
 		return verdict, session.PhaseNamed
 	}
+	act := r
 	r.Phase = session.PhaseVerified
-	return p.Decide(r), session.PhaseVerified
+	if verdict = p.Decide(r); !verdict.Allowed || act.Phase != session.PhaseSession {
+		return verdict, session.PhaseVerified
+	}
+	return p.Decide(act), session.PhaseSession
 }
 
 // turns reports whether the verdict on r is another when an exemption or a device that
@@ -281,7 +335,7 @@ func (p *Policy) turns(r session.Request, verdict string) (until string, ends bo
 			return e.untilText, true
 		}
 	}
-	for _, q := range p.requires {
+	for _, q := range p.everyRequire() {
 		for _, w := range q.rollouts {
 			for _, s := range w.dates() {
 				if s.from.After(r.Time) && turnsAt(s.from) {

@@ -29,7 +29,8 @@ const (
 // An Explanation says what a policy decides and why.
 type Explanation struct {
 	Request session.Request `json:"request"`
-	// Verdict is "allow", "refuse", or "refuse before the credential".
+	// Verdict is "allow", "refuse", "refuse before the credential", "refuse for a while", or
+	// "drop".
 	Verdict string `json:"verdict"`
 	// Phase is where the verdict fell: the first refusal, or the last phase asked.
 	Phase  session.Phase `json:"phase"`
@@ -47,6 +48,8 @@ type Explanation struct {
 	Data *DataFinding `json:"data,omitempty"`
 	// Held is what a session that is allowed is held to, in words.
 	Held []string `json:"held,omitempty"`
+	// Logins is how often such a login may be tried from one source; empty is no limit.
+	Logins string `json:"logins,omitempty"`
 	// SSHProfile is which algorithms SFTP that is allowed is offered, by what the
 	// listener offers by itself.
 	SSHProfile map[string]string `json:"ssh_profile,omitempty"`
@@ -90,11 +93,17 @@ func (p *Policy) Explain(r session.Request) Explanation {
 		r.Proven = r.Method.Factor()
 	}
 	r.Local = assumedLocal(r)
+	if r.Act != (session.Act{}) {
+		r.Phase = session.PhaseSession
+	}
 	verdict, phase := p.run(r)
 	e := Explanation{
 		Request: r, Verdict: verdictRefuse, Phase: phase, Policy: p.hash,
 		Rule: verdict.Rule, Reason: verdict.Reason, Reply: verdict.Hint,
 		Retry: verdict.Retry, WouldRefuse: verdict.WouldRefuse, Notice: verdict.Notice,
+	}
+	if named := p.named(r); named.Rate != (session.Rate{}) {
+		e.Logins = rateWords(named.Rate)
 	}
 	switch {
 	case verdict.Allowed:
@@ -107,19 +116,21 @@ func (p *Policy) Explain(r session.Request) Explanation {
 			e.Data = newDataFinding(verdict.Data)
 		}
 		if r.Protocol == session.SFTP {
-			r.Phase = session.PhaseConnect
-			e.SSHProfile = sshFinding(p.Decide(r).SSH)
+			peer := r
+			peer.Phase = session.PhaseConnect
+			e.SSHProfile = sshFinding(p.Decide(peer).SSH)
 			byPassword := r.Method.SendsPassword()
 			e.EnrolKeys, e.EnrolOffered = byPassword && verdict.Data.EnrolKeys, byPassword && verdict.Data.EnrolOffered
-			r.Phase = e.Request.Phase
 		}
+	case verdict.Drop:
+		e.Verdict = otherwiseDrop
 	case !verdict.Retry.IsZero():
 		e.Verdict = verdictPaused
 	case verdict.Insecure:
 		e.Verdict = verdictInsecure
 	}
-	for _, s := range slices.Concat(p.allows, p.requires, p.exempts) {
-		f := p.finding(s, r)
+	for _, s := range slices.Concat(p.allows, p.everyRequire(), p.exempts) {
+		f := p.findingOf(s, r)
 		f.Statement, f.File, f.Line = s.rule, p.filename, s.line
 		f.Decided = s.rule == verdict.Rule
 		e.Statements = append(e.Statements, f)
@@ -146,6 +157,12 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 		}
 		if s.late && r.Phase == session.PhaseNamed {
 			return Finding{Result: resultNoApply, Why: []string{"it is decided after the proof"}}
+		}
+		if s.about != 0 && r.Phase != session.PhaseSession {
+			return Finding{Result: resultNoApply, Why: []string{"it is about what sessions do"}}
+		}
+		if s.about != 0 && !s.concerns(&r.Act) {
+			return Finding{Result: resultNoApply, Why: []string{"it is not about a " + string(r.Act.Verb) + ", or what it looks at is not known yet"}}
 		}
 		if why := s.outside(r); len(why) > 0 {
 			return Finding{Result: resultNoApply, Why: why}
@@ -190,6 +207,23 @@ func (p *Policy) finding(s *statement, r session.Request) Finding {
 	}
 }
 
+// findingOf is that of the act at the worse of its two paths, if it has two.
+func (p *Policy) findingOf(s *statement, r session.Request) Finding {
+	if r.Phase != session.PhaseSession || r.Act.Target == "" {
+		return p.finding(s, r)
+	}
+	moves := r.Act.Verb == session.Rename
+	if p.tables.paths.at(r.Act.Path, moves) != p.tables.paths.at(r.Act.Target, moves) {
+		r.Act.Verb = "" // it comes under other rules, whatever these are about: Policy.act
+	}
+	from, to := r, r
+	from.Act.Target, to.Act.Path, to.Act.Target = "", r.Act.Target, ""
+	if f := p.finding(s, from); f.Result != resultHolds && f.Result != resultNoApply || s.about == 0 {
+		return f
+	}
+	return p.finding(s, to)
+}
+
 // plainStanding is standing by the plain reading of the rollouts' conditions.
 func (s *statement) plainStanding(r *session.Request) standing {
 	out := standing{stage: session.StageEnforce}
@@ -228,6 +262,18 @@ func (s *statement) outside(r session.Request) []string {
 	if r.Time.IsZero() {
 		known.spans[scaleTime] = nil
 	}
+	if r.Act.Path == "" {
+		known.act.paths = nil
+	}
+	if r.Act.Verb != session.Accept {
+		known.act.senders = nil
+	}
+	if r.Act.Recipient == "" {
+		known.act.recipients = nil
+	}
+	if r.Act.Asked == "" {
+		known.act.requests = nil
+	}
 	return known.unmet(r)
 }
 
@@ -257,6 +303,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	if len(r.Groups) > 0 {
 		groups = "in " + strings.Join(r.Groups, ", ")
 	}
+	if r.Act != (session.Act{}) {
+		fmt.Fprintf(&b, ", %s", r.Act)
+	}
 	fmt.Fprintf(&b, ", %s, %s\n", groups, r.Time.UTC().Format("2006-01-02 15:04:05 UTC"))
 	fmt.Fprintf(&b, "verdict  %s, at phase %s\n", e.Verdict, e.Phase)
 	fmt.Fprintf(&b, "by       %s\nbecause  %s\n", e.Rule, e.Reason)
@@ -278,6 +327,9 @@ func (e Explanation) WriteText(w io.Writer) error {
 	}
 	if len(e.Held) > 0 {
 		fmt.Fprintf(&b, "session  %s\n", strings.Join(e.Held, ", "))
+	}
+	if e.Logins != "" {
+		fmt.Fprintf(&b, "logins   at most %s from one source\n", e.Logins)
 	}
 	if e.SSHProfile != nil {
 		fmt.Fprintf(&b, "ssh      %s\n", sshLine(e.SSHProfile))

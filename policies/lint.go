@@ -50,6 +50,7 @@ func (p *Policy) lint(now time.Time) []Warning {
 	p.lintData(warn)
 	p.lintSSH(warn)
 	p.lintFactors(warn)
+	p.lintActs(warn)
 	p.lintDevices(now, at)
 	for _, a := range p.allows {
 		if !p.possible(a) {
@@ -110,7 +111,7 @@ func (c *condition) onlyWay() bool {
 			return false
 		}
 	}
-	return !c.aboutUser() && !c.aboutPlace() && !c.spanned()
+	return !c.aboutUser() && !c.aboutPlace() && !c.spanned() && c.act.empty()
 }
 
 // possible reports whether an allow can let somebody in, as far as that can be
@@ -142,7 +143,7 @@ func (s *statement) needed() bool {
 	if len(q.data.Journals()) > 0 && s.cond.takesMail() && q.when.takesMail() {
 		return true
 	}
-	if q.data.Held != (session.Held{}) {
+	if q.data.Held != (session.Held{}) || q.rate != (session.Rate{}) || q.phase() == session.PhaseSession {
 		return true
 	}
 	if q.aboutSSH() && s.cond.overSSH() && q.when.overSSH() {

@@ -208,6 +208,10 @@ func badText(s string, limit int) string {
 // the name; the others are faults.
 func (d *decoder) attributes(in string, body *hclsyntax.Body, known []string, set func(a *hclsyntax.Attribute)) {
 	for _, a := range inOrder(body.Attributes) {
+		if !slices.Contains(known, a.Name) && slices.Contains(actNames(), a.Name) {
+			d.fault(a.NameRange, "Known too late", "%s is about logins, and %q about what is done after one: say in a require what must hold of that.", in, a.Name)
+			continue
+		}
 		if !slices.Contains(known, a.Name) {
 			d.fault(a.NameRange, "Unknown attribute", "%s has no attribute %q.%s", in, a.Name, suggest(a.Name, known))
 			continue

@@ -43,7 +43,9 @@ type Policy struct {
 	source   []byte
 	hash     string
 
-	allows, requires, exempts []*statement // each by name
+	allows, requires, exempts []*statement // each by name; the requires about logins
+	acts                      []*statement // the requires about what sessions do
+	rates                     []*statement // the requires about how often one may try
 	grants, demands           []*statement // the allows and requires about data connections
 	sshDemands                []*statement // the requires about SSH algorithms
 	factorRules               []*statement // the requires that want several proofs
@@ -106,10 +108,11 @@ func (d *decoder) policy(src []byte) *Policy {
 	base := filepath.Base(d.filename)
 	p := &Policy{
 		filename: base, hostname: d.opts.Hostname, source: slices.Clone(src), hash: hash(src, d.opts.Hostname),
-		allows: d.allows, requires: d.requires, exempts: d.exempts,
+		allows: d.allows, exempts: d.exempts,
 		listeners:   d.opts.Listeners,
 		defaultRule: "default deny (" + base + ")",
 	}
+	p.requires, p.acts = divideActs(d.requires)
 	for _, n := range d.networks {
 		p.networks = append(p.networks, n)
 	}
@@ -121,7 +124,7 @@ func (d *decoder) policy(src []byte) *Policy {
 	// By name, so that which of several statements is said to have decided does
 	// not depend on their order in the file either.
 	byName := func(a, b *statement) int { return strings.Compare(a.name+"\x00"+a.own, b.name+"\x00"+b.own) }
-	for _, list := range [][]*statement{p.allows, p.requires, p.exempts} {
+	for _, list := range [][]*statement{p.allows, p.requires, p.acts, p.exempts} {
 		slices.SortFunc(list, byName)
 		for _, s := range list {
 			s.setTexts(base)
@@ -141,7 +144,7 @@ func (d *decoder) policy(src []byte) *Policy {
 		p.relays = append([]string{}, d.opts.Relays...)
 	}
 	for _, e := range p.exempts {
-		for _, q := range p.requires {
+		for _, q := range p.everyRequire() {
 			if q.name == e.name {
 				q.exempts = append(q.exempts, e)
 			}
@@ -152,10 +155,13 @@ func (d *decoder) policy(src []byte) *Policy {
 	}
 	p.grants, p.demands = sayingData(p.allows), sayingData(p.requires)
 	p.sshDemands = demandingSSH(p.requires)
-	p.factorRules = askingFactors(p.requires)
-	p.tables = compile(p.allows, p.requires, p.exempts, p.devices, d.zone)
+	p.factorRules, p.rates = askingFactors(p.requires), limitingLogins(p.requires)
+	p.tables = compile(p.allows, p.everyRequire(), p.exempts, p.devices, d.zone)
 	return p
 }
+
+// everyRequire lists the requires about logins, and those about what sessions do.
+func (p *Policy) everyRequire() []*statement { return slices.Concat(p.requires, p.acts) }
 
 // hash identifies a policy: its text in the form that Format gives it, and what
 // its replies were filled with.

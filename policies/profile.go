@@ -167,6 +167,9 @@ func (d *decoder) spanOf(s scale, t text) (span, bool) {
 	case s == scaleExposed && t.value == "yes":
 		return span{0, forever}, true
 	}
+	if s == scaleLast {
+		return d.ago(t)
+	}
 	phrase, number := cutLast(t.value)
 	seconds, ok := parseDays(number)
 	switch {
@@ -183,6 +186,24 @@ func (d *decoder) spanOf(s scale, t text) (span, bool) {
 		forms = "\"no\", \"no, or for less than 14d\", \"yes\", \"for less than 14d\" or \"for more than 14d\""
 	}
 	d.fault(t.at, "Not understood", "%q: %s takes such as %s.", t.value, s.word(), forms)
+	return span{}, false
+}
+
+// ago reads a span of last_login.
+func (d *decoder) ago(t text) (span, bool) {
+	if t.value == never {
+		return span{notExposed, 0}, true
+	}
+	days, past := strings.CutSuffix(t.value, " ago")
+	phrase, number := cutLast(days)
+	switch seconds, ok := parseDays(number); {
+	case !past || !ok:
+	case phrase == "less than":
+		return span{0, seconds}, true
+	case phrase == "more than":
+		return span{seconds, forever}, true
+	}
+	d.fault(t.at, "Not understood", "%q: %s takes such as \"less than 90d ago\", \"more than 90d ago\" or \"never\".", t.value, scaleLast.word())
 	return span{}, false
 }
 

@@ -35,7 +35,10 @@ func randomCondition(r *rand.Rand, names ...string) string {
 		"client": {"winscp", "curl", "unknown"}, "tls_version": {"1.2", "1.3"}, "resumed": {"yes", "no"}, "client_certificate": {"yes", "no"},
 		"weekday": {"monday", "workday", "sunday"}, "time": {"08:00-18:00", "22:00-12:30", "00:00-12:00"},
 		"known_place": {"yes", "no"}, "exposed": {"no", "yes", "no, or for less than 14d", "for more than 14d"}, "password_age": {"less than 90d", "more than 30d"},
-		"key": {"rsa", "ed25519"},
+		"key": {"rsa", "ed25519"}, "last_login": {"never", "less than 30d ago", "more than 90d ago"},
+		"operation": {"read", "write", "rename", "change", "list", "accept"}, "data_channel": {"plain", "encrypted"},
+		"path": {"/hr", "/hr/pay", "/in", "/pub"}, "sender_domain": {"example.com", ".example.com", "<>"},
+		"recipient_domain": {"example.com", "partner.test", ".test"}, "request": {"open", "posix-rename", "STOR"},
 	}
 	var b strings.Builder
 	for _, i := range r.Perm(len(names))[:1+r.IntN(3)] {
@@ -47,11 +50,11 @@ func randomCondition(r *rand.Rand, names ...string) string {
 // ofPeer are the attributes that do not look at the account; early all but those that
 // are known after the proof.
 func ofPeer() []string {
-	return slices.DeleteFunc(early(), func(n string) bool { return n == "known_place" || n == "exposed" || n == "password_age" })
+	return slices.DeleteFunc(early(), func(n string) bool { return n == "known_place" || n == "exposed" || n == "password_age" || n == "last_login" })
 }
 
 func early() []string {
-	return slices.DeleteFunc(conditionNames(), func(n string) bool { return n == "key" })
+	return slices.DeleteFunc(loginNames(), func(n string) bool { return n == "key" })
 }
 
 func randomAllow(r *rand.Rand, n int, names ...string) string {
@@ -141,6 +144,9 @@ func randomRequest(r *rand.Rand) session.Request {
 	out.Time = out.Time.Add(time.Duration(r.IntN(7*24*60)) * time.Minute)
 	if r.IntN(2) == 0 {
 		out.Exposed = out.Time.AddDate(0, 0, -r.IntN(30))
+	}
+	if r.IntN(2) == 0 {
+		out.LastLogin = out.Time.AddDate(0, 0, -r.IntN(120))
 	}
 	if out.Known {
 		out.Groups = [][]string{nil, {"g"}, {"h"}, {"g", "h"}, {"x"}}[r.IntN(5)]
@@ -321,7 +327,7 @@ func TestAnybodyCoversEveryAccount(t *testing.T) {
 			who.Phase, who.Known, who.Cohort = session.PhaseNamed, true, session.Cohorts-1
 			anybody := who
 			anybody.User, anybody.Known, anybody.Groups, anybody.Place = "", false, nil, false
-			anybody.Exposed, anybody.PasswordSet = time.Time{}, time.Time{}
+			anybody.Exposed, anybody.PasswordSet, anybody.LastLogin = time.Time{}, time.Time{}, time.Time{}
 			if p.Decide(who).Allowed && !p.Decide(anybody).Allowed {
 				t.Fatalf("seed %d: %+v is let in and nobody is asked:\n%s", seed, who, p.Source())
 			}

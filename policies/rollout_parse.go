@@ -46,7 +46,7 @@ func (d *decoder) rollout(s *statement, b *hclsyntax.Block) {
 		d.fault(b.DefRange(), "Too many rollouts", "A require may have %d.", maxRollouts)
 		return
 	}
-	whom := append(conditionNames(), attrEverybody)
+	whom := append(loginNames(), attrEverybody)
 	everybody, before := false, len(d.diags)
 	d.attributes("A rollout", b.Body, append(slices.Clone(whom), "observe", "warn", "enforce"), func(a *hclsyntax.Attribute) {
 		switch a.Name {

@@ -16,6 +16,7 @@ const (
 	scaleTime    scale = iota // the minute of the day
 	scaleExposed              // for how many seconds the password was exposed; notExposed if it is not
 	scaleAge                  // how many seconds old the password is; notExposed if none is used
+	scaleLast                 // how many seconds ago the account last logged in; notExposed if never
 
 	// The days on which a client, and the account by any, was seen to log in at least
 	// that well, and how long nobody has logged in less well: what a ratchet asks for.
@@ -26,13 +27,14 @@ const (
 	scales = scaleQuietDays + scale(session.Levels) // how many there are
 )
 
-// notExposed is the value of a password that did not cross in clear.
+// notExposed is the value of a password that did not cross in clear, and of a login that there
+// was not.
 const notExposed = -1
 
 // word is the name of the attribute; empty for those of a ratchet.
 func (s scale) word() string {
 	if s < scaleClientDays {
-		return [scaleClientDays]string{"time", "exposed", "password_age"}[s]
+		return [scaleClientDays]string{"time", "exposed", "password_age", "last_login"}[s]
 	}
 	return ""
 }
@@ -60,6 +62,10 @@ func (s scale) number(r *session.Request, zone *time.Location) (n int64, known b
 		return since(r, r.Exposed), true
 	case s == scaleAge:
 		return since(r, r.PasswordSet), true
+	case s == scaleLast && r.LastLogin.IsZero():
+		return notExposed, true
+	case s == scaleLast:
+		return max(0, int64(r.Time.Sub(r.LastLogin)/time.Second)), true
 	case s < scaleAccountDays:
 		return int64(r.Floors.Client[s-scaleClientDays]), true
 	case s < scaleQuietDays:
@@ -102,6 +108,10 @@ func (s scale) describe(n int64) string {
 		return "no password is used"
 	case s == scaleAge:
 		return "the password is " + inDays(n) + " old"
+	case s == scaleLast && n == notExposed:
+		return "the account never logged in"
+	case s == scaleLast:
+		return "the account last logged in " + inDays(n) + " ago"
 	case s < scaleAccountDays:
 		return fmt.Sprintf("this client was %s on %d days", session.Level(s-scaleClientDays).Past(), n)
 	case s < scaleQuietDays:
@@ -134,6 +144,8 @@ func (s scale) spanText(p span) string {
 	switch {
 	case s == scaleTime:
 		return clock(p.low) + "-" + clock(p.high)
+	case s == scaleLast:
+		return agoText(p)
 	case p.low == notExposed && p.high == 0:
 		return "no"
 	case p.low == notExposed && s == scaleExposed:
@@ -146,6 +158,21 @@ func (s scale) spanText(p span) string {
 		return "less than " + inDays(p.high)
 	}
 }
+
+// agoText says a span of last_login.
+func agoText(p span) string {
+	switch {
+	case p.low == notExposed && p.high == 0:
+		return never
+	case p.high == forever:
+		return "more than " + inDays(p.low) + " ago"
+	default:
+		return "less than " + inDays(p.high) + " ago"
+	}
+}
+
+// never stands in a last_login for accounts that have not logged in yet.
+const never = "never"
 
 func clock(minute int64) string { return fmt.Sprintf("%02d:%02d", minute/60, minute%60) }
 

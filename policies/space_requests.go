@@ -39,14 +39,17 @@ func (s *space) requests(b box.Box) []session.Request {
 	for _, t := range s.times(b) {
 		at := r
 		at.Time = t
-		for _, n := range []scale{scaleExposed, scaleAge} {
+		for _, n := range []scale{scaleExposed, scaleAge, scaleLast} {
 			if axis := s.scales[n]; axis >= 0 {
 				if low := s.edges[n][first(b[axis])]; low >= 0 {
 					set := t.Add(-time.Duration(low) * time.Second)
-					if n == scaleExposed {
+					switch n {
+					case scaleExposed:
 						at.Exposed = set
-					} else {
+					case scaleAge:
 						at.PasswordSet = set
+					default:
+						at.LastLogin = set
 					}
 				}
 			}

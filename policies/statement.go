@@ -58,11 +58,18 @@ type statement struct {
 	// of a require
 	exempts  []*statement
 	rollouts []*rollout
-	profile  string // of TLS, that a require demands
-	absolute bool   // no exempt can waive it
-	notice   string // for clients that it will refuse; empty for the usual words
+	profile  string        // of TLS, that a require demands
+	absolute bool          // no exempt can waive it
+	drop     bool          // who does not meet it is hung up on
+	grace    time.Duration // for how long it lets in an exposed password
+	rate     session.Rate  // how often whom it is for may try to log in
+	notice   string        // for clients that it will refuse; empty for the usual words
 	// part is which one it is of the statements that one require was made into.
 	part int
+
+	// of a require that is about what sessions do
+	about          uint8 // what acts it is about
+	wantsRecipient bool
 
 	early    bool     // it can be judged when only the peer is known
 	late     bool     // it can be judged after the proof only
@@ -125,6 +132,7 @@ func (s *statement) insecure(r *session.Request) bool {
 // is the base name of the policy file.
 func (s *statement) setTexts(file string) {
 	s.rule = fmt.Sprintf("%s %q (%s:%d)", s.kind, s.name, file, s.line)
+	s.grace = s.cond.graceOf()
 	s.observed, s.early, s.late = []string{s.rule}, s.peerOnly(), s.phase() == session.PhaseVerified
 	switch s.kind {
 	case kindAllow:
@@ -153,11 +161,12 @@ type condition struct {
 	listener, user, group []string
 	from                  []netip.Prefix
 	fromText              []string // as written
-	inside                bool     // our own address must be one that cannot be reached from outside
+	act                   actCondition
+	inside                bool // our own address must be one that cannot be reached from outside
 }
 
 func (c *condition) empty() bool {
-	return c.sets == [dimensions]set{} && !c.spanned() && c.listener == nil && c.user == nil && c.group == nil && c.from == nil
+	return c.sets == [dimensions]set{} && !c.spanned() && c.listener == nil && c.user == nil && c.group == nil && c.from == nil && c.act.empty()
 }
 
 // spanned reports whether the condition looks at a number.
@@ -171,6 +180,9 @@ func (c *condition) phase() session.Phase {
 	at := session.PhaseConnect
 	if c == nil {
 		return at
+	}
+	if !c.act.empty() {
+		return session.PhaseSession
 	}
 	if c.user != nil || c.group != nil {
 		at = session.PhaseNamed
@@ -264,6 +276,7 @@ func (c *condition) unmet(r session.Request) []string {
 			out = append(out, fmt.Sprintf("%s; asked is %s", scale(n).describe(got), scale(n).words(spans)))
 		}
 	}
+	out = append(out, c.act.unmet(&r)...)
 	if c.inside && !insideAddress(r.Local) {
 		out = append(out, "our own address is not a private one")
 	}
@@ -292,6 +305,10 @@ func (c *condition) String() string {
 			out = append(out, scale(n).words(spans))
 		}
 	}
+	add(attrPath, either(c.act.paths))
+	add(attrSender, either(c.act.senders))
+	add(attrRecipient, either(c.act.recipients))
+	add(attrRequest, either(c.act.requests))
 	return strings.Join(out, ", ")
 }
 

@@ -217,9 +217,13 @@ type tables struct {
 	from                  ranges[netip.Addr]
 	nowhere               bits // satisfied by an address that is not known
 
+	// What sessions do is looked up here, and in dims: those are the facts of no phase that a
+	// login has.
+	paths, senders, recipients, requests treeTable
+
 	// early, named and proven are the facts that some condition looks at, by the
 	// phase from which on they are known.
-	early, named, proven facts
+	early, named, proven, done facts
 	// own are the facts of the account among those named, and anybody the conditions
 	// that somebody or other satisfies in them: of when, those that everybody does.
 	own     facts
@@ -247,6 +251,8 @@ func (t *tables) of(phase session.Phase) *facts {
 		return &t.early
 	case session.PhaseNamed:
 		return &t.named
+	case session.PhaseSession:
+		return &t.done
 	default:
 		return &t.proven
 	}
@@ -356,6 +362,10 @@ func compile(allows, requires, exempts []*statement, devices []*device, zone *ti
 		}
 	}
 	t.nowhere.or(&whens)
+	t.paths = newTree(conds, &whens, aboveFolder, func(c *condition) []string { return c.act.paths })
+	t.senders = newTree(conds, &whens, aboveDomain, func(c *condition) []string { return c.act.senders })
+	t.recipients = newTree(conds, &whens, aboveDomain, func(c *condition) []string { return c.act.recipients })
+	t.requests = newTree(conds, &whens, aboveNothing, func(c *condition) []string { return c.act.requests })
 	t.findKinds(slices.Concat(allows, requires, exempts, logins), &whens)
 	return t
 }

@@ -126,6 +126,8 @@ type Access struct {
 	// Bandwidth is how many bytes a second all sessions of the account may move
 	// together in each direction. Zero is no limit.
 	Bandwidth int64
+	// Straight says that it matters where a file is, whatever Rules say.
+	Straight bool
 }
 
 // FullAccess is that of an account about which nothing was said.
@@ -163,7 +165,7 @@ func (a Access) Fixed(name string) bool {
 // Uniform reports whether the same holds everywhere. Elsewhere links are neither
 // made nor followed: they would give a file a second place, under another rule.
 func (a Access) Uniform() bool {
-	return len(a.Rules) == 0 || len(a.Rules) == 1 && a.Rules[0].Path == "/"
+	return !a.Straight && (len(a.Rules) == 0 || len(a.Rules) == 1 && a.Rules[0].Path == "/")
 }
 
 // within reports whether name is folder or below it.

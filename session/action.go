@@ -48,6 +48,9 @@ type Action struct {
 	// FTP the verb, for a command over SSH its name. It is there for rules; the record
 	// has Verb.
 	Request string
+	// Over is how the connection is protected that carries the action: for FTP that is the
+	// data connection as it is about to be opened, where there is one. It is there for rules.
+	Over ChannelKind
 }
 
 // changes reports whether the action leaves a trace outside the gateway, so
@@ -59,6 +62,11 @@ func (v Verb) changes() bool {
 	default:
 		return false
 	}
+}
+
+// Verbs are those of what a session does: the words for it in the rules.
+func Verbs() []Verb {
+	return []Verb{Read, Write, Append, List, Stat, Remove, Rename, Mkdir, Rmdir, SetAttr, Link, Exec, Accept}
 }
 
 // mail reports whether the verb belongs to the mail event.

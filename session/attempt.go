@@ -30,6 +30,8 @@ type Attempt struct {
 	session  *Session
 	chain    chain
 
+	hangUp    func()
+	dropped   bool
 	in, out   atomic.Int64
 	closeOnce sync.Once
 }
@@ -65,6 +67,21 @@ func (a *Attempt) Upgraded(c Channel) {
 // RFC 2228, section 3). Credentials that come now cross in clear.
 func (a *Attempt) Cleared() { a.channel = Channel{} }
 
+// OnDrop says how the peer is hung up on, if a rule wants it to hear nothing more. Whoever
+// serves the connection then finds it closed.
+func (a *Attempt) OnDrop(hangUp func()) { a.hangUp = hangUp }
+
+// drop hangs up on the peer, and records that login.
+func (a *Attempt) drop(d decision, crossed string) error {
+	a.recordLogin(d, OutcomeRefused, crossed)
+	a.dropped = true
+	a.failures = a.gate.cfg.MaxAttempts // if there is nobody who hangs up
+	if a.hangUp != nil {
+		a.hangUp()
+	}
+	return d.verdict.refusal(ErrDenied)
+}
+
 // Client notes the software that the peer says it is, for the record and the rules.
 func (a *Attempt) Client(software string) {
 	a.client = printable(software, 255)
@@ -86,11 +103,15 @@ func (a *Attempt) Count(in, out int64) {
 // returns ErrInsecure if a credential for that name must not be asked for over
 // this channel, ErrPaused if not now, ErrUnavailable if that cannot be said now,
 // ErrTooMany after maxRefusedClaims of the first two, and nil otherwise: also for names that do not
-// exist or will be refused, which are told apart only by the record.
+// exist or will be refused, which are told apart only by the record. ErrDropped is a peer
+// that a rule hangs up on.
 func (a *Attempt) Claim(ctx context.Context, user string) error {
 	d, err := a.decide(ctx, user, "")
 	if err != nil {
 		return err
+	}
+	if d.verdict.Drop {
+		return a.drop(d, CredentialNone)
 	}
 	if d.verdict.Insecure {
 		if a.claims++; a.claims > maxRefusedClaims {
@@ -195,6 +216,9 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 		a.recordLogin(named, OutcomeError, crossed)
 		return nil, err
 	}
+	if named.verdict.Drop {
+		return nil, a.drop(named, crossed)
+	}
 	if named.verdict.Insecure {
 		a.recordLogin(named, OutcomeRefused, crossed)
 		if crossed == CredentialPlaintext {
@@ -205,6 +229,11 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 		}
 		a.failures++
 		return nil, named.verdict.refusal(ErrInsecure)
+	}
+	if err := a.throttle(named); err != nil {
+		named.verdict = Verdict{Reason: err.Error(), WouldRefuse: named.verdict.WouldRefuse}
+		a.recordLogin(named, OutcomeRefused, crossed)
+		return nil, err
 	}
 	if c.Method == MethodCode && a.chain.proven == 0 {
 		return nil, a.deny(ctx, began, named, crossed, false, ErrDenied)
@@ -241,6 +270,14 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 		a.recordLogin(named, OutcomeError, crossed)
 		return nil, unavailable(err)
 	}
+}
+
+// throttle asks whether the source may try such a login now, by the rules.
+func (a *Attempt) throttle(d decision) error {
+	if d.verdict.Rate == (Rate{}) {
+		return nil
+	}
+	return a.gate.cfg.Limiter.Throttle(a.peer, d.verdict.Rate)
 }
 
 // more answers a right proof that is not enough: with what may follow, or where
@@ -300,6 +337,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
 	s.notice = verified.verdict.Notice
 	s.login = verified.request
+	s.rules.Store(&ruled{a.policy, s.data.Acts, s.login})
 	s.become(verified.verdict)
 	s.identity.Senders = proofs.proof.Senders
 	s.hold(s.data.Held)
@@ -401,6 +439,9 @@ func (a *Attempt) endSession(cause error) {
 func (a *Attempt) Close(cause error) {
 	a.closeOnce.Do(func() {
 		a.Logout(cause)
+		if a.dropped {
+			cause = ErrDropped
+		}
 		outcome := OutcomeSession
 		switch {
 		case errors.Is(cause, ErrPanic):

@@ -66,6 +66,9 @@ type DataRules struct {
 	Journal [MaxJournals]string
 	// Held is what every require that applies holds the session to.
 	Held Held
+	// Acts says that what the session does is decided too, act by act (PhaseSession), and
+	// Paths that it matters where a file is.
+	Acts, Paths bool
 }
 
 // Resumption is what data connections must show on a listener that asks for

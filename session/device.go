@@ -74,6 +74,8 @@ func (a *Attempt) Device(ctx context.Context) (*Session, error) {
 	s := newSession(a, leave)
 	a.gate.live.add(s, user)
 	s.identity, s.method, s.login = Identity{User: user}, MethodDevice, r
+	s.data = verdict.Data
+	s.rules.Store(&ruled{a.policy, s.data.Acts, r})
 	s.become(verdict)
 	if err := a.grant(ctx, s, a.deviceEvent(d, OutcomeGranted, user)); err != nil {
 		return nil, err

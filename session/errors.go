@@ -29,6 +29,8 @@ var (
 	// ErrPaused is an ErrUnavailable by a rule that refuses for a while, in a brownout.
 	// The error is a *Refusal that says until when.
 	ErrPaused error = &kind{"refused for a while", ErrUnavailable}
+	// ErrDropped is an ErrDenied by a rule that hangs up on the peer without a word.
+	ErrDropped error = &kind{"dropped by a rule", ErrDenied}
 	// ErrQuota is an account's storage used up.
 	ErrQuota = errors.New("over quota")
 	// ErrNoSpace is the gateway's own storage used up.

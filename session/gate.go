@@ -39,6 +39,9 @@ type Limiter interface {
 	// may this account still be guessed at from there by m? A key or a token cannot be
 	// guessed, so guesses at a password never keep its owner's key out.
 	Guess(p Peer, user string, m Method) error
+	// Throttle counts a login that a source is about to try, and says whether it may: at
+	// most so many within the time. The error is an ErrTooMany.
+	Throttle(p Peer, r Rate) error
 	// Offend charges the peer for what it did.
 	Offend(p Peer, user string, o Offence)
 	// Succeeded tells that user proved who they are from this source.

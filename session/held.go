@@ -73,6 +73,7 @@ func (h Held) narrow(a Access) Access {
 // yet.
 func (s *Session) hold(h Held) {
 	s.identity.Access = h.narrow(s.identity.Access)
+	s.identity.Access.Straight = s.data.Paths
 	if h.Lifetime == 0 {
 		return
 	}

@@ -87,6 +87,8 @@ type Past struct {
 	// Exposed is when the account's password first crossed in clear; zero if it did
 	// not since it was set.
 	Exposed time.Time
+	// LastLogin is the day of the account's last login, in UTC; zero if there was none.
+	LastLogin time.Time
 }
 
 // A Historian remembers what logins showed, for the rules of later ones. Its methods

@@ -123,7 +123,15 @@ func (s *Session) MessageBytes() (most int64) {
 // none yet at the beginning. Nothing is counted. It returns ErrDenied if mail to one of
 // them may not be sent at all, ErrQuota if a message may not have so many, and a
 // *LimitError if the session must wait. What is refused is recorded.
+//
+// The rules are asked about the last recipient, for they were about the others before.
 func (s *Session) MayMail(_ context.Context, from string, to []string) error {
+	op := &Op{session: s, action: Action{Verb: Reject, Object: from, To: to}, began: time.Now()}
+	last := Action{Verb: Accept, Object: from, To: to[max(0, len(to)-1):], Over: s.channel.Kind}
+	if err := s.judge(op, actsOf(last)...); err != nil {
+		_ = op.record(OutcomeRefused, nil)
+		return err
+	}
 	for _, l := range s.mailLimits() {
 		err := l.admits(to)
 		if err == nil && l.Counted() {
@@ -135,7 +143,6 @@ func (s *Session) MayMail(_ context.Context, from string, to []string) error {
 		}
 		if err != nil {
 			s.warnLimit(err)
-			op := &Op{session: s, action: Action{Verb: Reject, Object: from, To: to}, began: time.Now()}
 			_ = op.record(OutcomeRefused, err)
 			return err
 		}

@@ -11,7 +11,9 @@ type Op struct {
 	session *Session
 	action  Action
 	began   time.Time
-	reason  string
+	// rule and reason say by which rule it was refused, wouldRefuse which are only observed.
+	rule, reason string
+	wouldRefuse  []string
 	// giveBack uncounts a message that was not accepted.
 	giveBack func()
 
@@ -71,7 +73,7 @@ func (o *Op) event(outcome string) Event {
 	e := Event{
 		Event: EventFile, Conn: s.attempt.peer.Conn, Session: s.id, Listener: s.attempt.peer.Listener,
 		Protocol: s.attempt.peer.Protocol, Remote: s.attempt.peer.Remote, Channel: &s.channel, User: s.identity.User,
-		Outcome: outcome, Verb: a.Verb, Reason: o.reason,
+		Outcome: outcome, Verb: a.Verb, Rule: o.rule, Reason: o.reason, WouldRefuse: o.wouldRefuse,
 		DurationMS: time.Since(o.began).Milliseconds(),
 	}
 	if a.Verb.mail() {

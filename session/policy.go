@@ -1,6 +1,7 @@
 package session
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 )
@@ -17,6 +18,8 @@ const (
 	PhaseNamed Phase = "named"
 	// PhaseVerified: the proof was right.
 	PhaseVerified Phase = "verified"
+	// PhaseSession: somebody who is let in is about to do something.
+	PhaseSession Phase = "session"
 )
 
 // Request is every fact that a rule may look at. A login's record holds it
@@ -67,6 +70,41 @@ type Request struct {
 	// it was set; zero if it never did, or there is none.
 	Exposed     time.Time `json:"exposed,omitzero"`
 	PasswordSet time.Time `json:"password_set,omitzero"`
+	// LastLogin is when the account last logged in; zero if it never did.
+	LastLogin time.Time `json:"last_login,omitzero"`
+	// Act is what is about to be done, in PhaseSession.
+	Act Act `json:"act,omitzero"`
+}
+
+// An Act is what a session is about to do, as the rules see it.
+type Act struct {
+	Verb Verb `json:"verb,omitempty"`
+	// Asked is the request of the protocol: Action.Request.
+	Asked string `json:"asked,omitempty"`
+	// Over is how the connection that carries it is protected.
+	Over ChannelKind `json:"over,omitempty"`
+	// Path is that of the file, as the peer sees it, and Target the second one of Rename and
+	// Link; both are absolute and clean. Empty for mail.
+	Path   string `json:"path,omitempty"`
+	Target string `json:"target,omitempty"`
+	// Sender and Recipient are addresses of Accept, of which one or both may be empty: the
+	// null reverse-path, or not known yet.
+	Sender    string `json:"sender,omitempty"`
+	Recipient string `json:"recipient,omitempty"`
+}
+
+// String says it in words, for people to read.
+func (a Act) String() string {
+	out := string(a.Verb)
+	if a.Asked != "" {
+		out += " (" + a.Asked + ")"
+	}
+	for _, part := range []struct{ before, text string }{{" ", a.Path}, {" to ", a.Target}, {" from ", a.Sender}, {" to ", a.Recipient}} {
+		if part.text != "" {
+			out += part.before + part.text
+		}
+	}
+	return out
 }
 
 // TLSFacts are those of a TLS channel, in the words of Channel.
@@ -80,7 +118,9 @@ type TLSFacts struct {
 }
 
 // recall sets the facts that are remembered.
-func (r *Request) recall(p Past) { r.Floors, r.Place, r.Exposed = p.Floors, p.Place, p.Exposed }
+func (r *Request) recall(p Past) {
+	r.Floors, r.Place, r.Exposed, r.LastLogin = p.Floors, p.Place, p.Exposed, p.LastLogin
+}
 
 // Subject is the account that the rules look at: User, or the one that stands for it.
 func (r *Request) Subject() string {
@@ -110,6 +150,11 @@ type Verdict struct {
 	// Notice is what the client is told that is allowed and will be refused from a day
 	// on; empty if there is nothing to tell.
 	Notice string
+	// Drop says that the peer is to be hung up on, without a word.
+	Drop bool
+	// Rate is how often such a login may be tried from one source, of a verdict in
+	// PhaseNamed. The zero Rate is no limit.
+	Rate Rate
 	// Lacking says which proofs are not enough for whoever is allowed. In
 	// PhaseVerified a Request whose Proven is not enough is refused.
 	Lacking Lacking
@@ -128,11 +173,22 @@ type Verdict struct {
 
 // refusal is what the peer is told of a verdict that refuses: the kind, or ErrPaused.
 func (v Verdict) refusal(kind error) *Refusal {
+	if v.Drop {
+		return &Refusal{Kind: ErrDropped}
+	}
 	if v.Retry.IsZero() {
 		return &Refusal{Kind: kind, Hint: v.Hint}
 	}
 	return &Refusal{Kind: ErrPaused, Hint: untilText(v.Retry, v.Hint)}
 }
+
+// A Rate is how many there may be within a time.
+type Rate struct {
+	N   int
+	Per time.Duration
+}
+
+func (r Rate) String() string { return fmt.Sprintf("%d per %v", r.N, r.Per) }
 
 // Policy decides. Decide is a pure function of its Request. Hash identifies the
 // rules in the record.

@@ -13,8 +13,8 @@ import (
 // that it may do less, calls it: a session is otherwise decided once, and so is a file
 // when it is opened, so that no packet is held up by a decision.
 //
-// What a session was granted beyond the login stays as it was, and the time alone
-// ends none. An account that cannot be looked up now ends none either.
+// What a session does from then on is decided by the rules in force; what it was granted
+// beyond the login stays as it was, and the time alone ends none. An account that cannot be looked up now ends none either.
 func (g *Gate) Redecide(ctx context.Context) int {
 	ended := 0
 	for _, s := range g.live.matching(func(s *Session, _ string) bool { return s.granted() }) {
@@ -40,7 +40,7 @@ func (g *Gate) objection(ctx context.Context, s *Session) (cause, err error) {
 		if !v.Allowed || v.Device == nil || v.Device.Name != s.device.Name {
 			return noLonger(v), nil
 		}
-		return nil, nil
+		return s.goOn(g.Policy(), v, r), nil
 	}
 	account, err := g.cfg.Auth.Lookup(ctx, s.identity.User)
 	switch {
@@ -52,10 +52,24 @@ func (g *Gate) objection(ctx context.Context, s *Session) (cause, err error) {
 		return fmt.Errorf("%w: a permission was taken", ErrNoLonger), nil
 	}
 	r.Groups = account.Identity.Groups
-	if v := g.Policy().Decide(r); !v.Allowed && v.Retry.IsZero() { // a brownout is for those who come
+	p := g.Policy()
+	switch v := p.Decide(r); {
+	case v.Allowed:
+		return s.goOn(p, v, r), nil
+	case v.Retry.IsZero(): // a brownout is for those who come
 		return noLonger(v), nil
 	}
 	return nil, nil
+}
+
+// goOn has p, which let r in, decide what the session does from now on. It cannot where p looks at paths and
+// the rules of before did not: what is open may have been reached through links.
+func (s *Session) goOn(p Policy, v Verdict, r Request) (cause error) {
+	if v.Data.Paths && !s.data.Paths {
+		return fmt.Errorf("%w: rules about paths came into force", ErrNoLonger)
+	}
+	s.rules.Store(&ruled{p, v.Data.Acts, r})
+	return nil
 }
 
 func noLonger(v Verdict) error {

@@ -21,6 +21,7 @@ type Session struct {
 	channel  Channel   // its kind only: the rest is in the login's record
 	began    time.Time
 	leave    func()
+	rules    rules
 
 	over  context.Context // done when the session is over
 	close context.CancelFunc
@@ -101,7 +102,7 @@ func (s *Session) Vendor(software string) {
 func (s *Session) Count(in, out int64) { s.attempt.Count(in, out) }
 
 // Begin asks whether the session may do a, and records that it begins if it
-// changes something. It returns ErrDenied, ErrUnavailable when it cannot be recorded,
+// changes something. It returns ErrDenied, with a Hint if a rule has one, ErrPaused, ErrUnavailable when it cannot be recorded,
 // ErrQuota for too many recipients, a *LimitError for mail that must wait, or ErrClosed
 // after the end of the session. Whoever gets an Op must End it.
 func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
@@ -112,6 +113,10 @@ func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
 	if !s.may(a) {
 		op.record(OutcomeRefused, ErrDenied)
 		return nil, ErrDenied
+	}
+	if err := s.judge(op, actsOf(a)...); err != nil {
+		_ = op.record(OutcomeRefused, nil)
+		return nil, err
 	}
 	if a.Verb == Accept {
 		var err error

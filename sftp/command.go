@@ -71,7 +71,7 @@ func (c *conn) exec(ctx, gone context.Context, ch ssh.Channel, line string) {
 	}
 	name := words[0]
 	cmd := &command{
-		ctx: ctx, pace: c.pace, gone: gone, session: c.session, tree: tree.For(name), busy: &c.busy, pool: c.server.pool,
+		ctx: ctx, pace: c.pace, gone: gone, session: c.session, tree: tree.For(name, session.SSH), busy: &c.busy, pool: c.server.pool,
 		in: touching{ch, &c.busy}, out: ch, messages: ch.Stderr(),
 	}
 	err = run(cmd, words[1:])
@@ -88,7 +88,7 @@ func (c *conn) exec(ctx, gone context.Context, ch ssh.Channel, line string) {
 
 // refuse answers and records what is not done here.
 func (c *conn) refuse(ctx context.Context, ch ssh.Channel, line string) {
-	if op, err := c.session.Begin(ctx, session.Action{Verb: session.Exec, Object: program(line), Request: "exec"}); err == nil {
+	if op, err := c.session.Begin(ctx, session.Action{Verb: session.Exec, Object: program(line), Request: "exec", Over: session.SSH}); err == nil {
 		_ = op.End(ctx, session.ErrDenied)
 	}
 	_, _ = io.WriteString(ch.Stderr(), sftpOnly)

@@ -142,7 +142,7 @@ func (f *files) run(op operation, r *request) error {
 }
 
 // view is the tree as the request being answered sees it.
-func (f *files) view() *transfer.Files { return f.tree.For(f.asking) }
+func (f *files) view() *transfer.Files { return f.tree.For(f.asking, session.SSH) }
 
 // step is called between the pieces of a long request; it fails when there is
 // nobody left for whom to go on.

@@ -71,6 +71,9 @@ func answer(err error) status {
 	if s, ok := errors.AsType[status](err); ok {
 		return s
 	}
+	if hint := session.Hint(err); hint != "" && errors.Is(err, session.ErrDenied) {
+		return status{codePermissionDenied, hint} // what the rule that refuses it says
+	}
 	for _, row := range statusTable() {
 		if errors.Is(err, row.kind) {
 			return row.answer

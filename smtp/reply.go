@@ -132,11 +132,7 @@ const maxHint = 400
 func loginReply(err error) reply {
 	switch {
 	case errors.Is(err, session.ErrInsecure):
-		r := replyInsecure
-		if hint := printable(session.Hint(err), maxHint); hint != "" {
-			r.text = hint
-		}
-		return r
+		return replyInsecure.saying(err)
 	case errors.Is(err, session.ErrPaused):
 		r := replyAuthUnavailable
 		r.text = printable(session.Hint(err), maxHint)
@@ -152,6 +148,14 @@ func loginReply(err error) reply {
 	}
 }
 
+// saying is the reply with what the rule that is its reason says, if it says anything.
+func (r reply) saying(err error) reply {
+	if hint := printable(session.Hint(err), maxHint); hint != "" {
+		r.text = hint
+	}
+	return r
+}
+
 // contentReply answers a message that was not accepted.
 func contentReply(err error) reply {
 	if r, ok := errors.AsType[*refusal](err); ok {
@@ -162,13 +166,9 @@ func contentReply(err error) reply {
 	}
 	switch {
 	case errors.Is(err, session.ErrDenied):
-		return replyActionDenied
+		return replyActionDenied.saying(err)
 	case errors.Is(err, session.ErrTooMany):
-		r := replyTooManyMails
-		if hint := printable(session.Hint(err), maxHint); hint != "" {
-			r.text = hint
-		}
-		return r
+		return replyTooManyMails.saying(err)
 	case errors.Is(err, session.ErrNoSpace):
 		return replyNoSpace
 	case errors.Is(err, session.ErrQuota):
@@ -196,7 +196,7 @@ func recipientReply(err error) reply {
 	case errors.Is(err, session.ErrQuota):
 		return replyTooManyOfYours
 	case errors.Is(err, session.ErrDenied):
-		return replyNotForYou
+		return replyNotForYou.saying(err)
 	default:
 		return replyOurFault
 	}

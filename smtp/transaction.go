@@ -106,7 +106,7 @@ func (t *transaction) Logout() error { return nil }
 // accept takes the message in content, from the transaction's envelope, into the
 // queue. What it returns the id of is on stable storage.
 func (c *conn) accept(ctx context.Context, content io.Reader) (id string, err error) {
-	op, err := c.sess.Begin(ctx, session.Action{Verb: session.Accept, Object: c.tx.from.String(), To: c.tx.to})
+	op, err := c.sess.Begin(ctx, session.Action{Verb: session.Accept, Object: c.tx.from.String(), To: c.tx.to, Over: c.attempt.Channel().Kind})
 	if err != nil {
 		return "", err
 	}

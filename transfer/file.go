@@ -25,7 +25,7 @@ func (f *Files) Open(ctx context.Context, name string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: session.Read, Object: clean, Request: f.request})
+	op, err := f.begin(ctx, session.Read, clean, "")
 	if err != nil {
 		return nil, err
 	}

@@ -36,7 +36,7 @@ func (f *Files) List(ctx context.Context, name string) (*Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: session.List, Object: clean, Request: f.request})
+	op, err := f.begin(ctx, session.List, clean, "")
 	if err != nil {
 		return nil, err
 	}

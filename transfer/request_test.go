@@ -28,7 +28,7 @@ func TestFilesForRequest(t *testing.T) {
 	}
 	files := New(s, tree, Limits{OpenFiles: 2})
 	defer files.Close()
-	asked := files.For("open")
+	asked := files.For("open", session.SSH)
 	r, err := asked.Open(t.Context(), "f")
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestFilesForRequest(t *testing.T) {
 			t.Errorf("%s: request %q, want open", op.Action().Verb, got)
 		}
 	}
-	l, err := files.For("opendir").List(t.Context(), "/")
+	l, err := files.For("opendir", session.SSH).List(t.Context(), "/")
 	if err != nil || l.op.Action().Request != "opendir" {
 		t.Errorf("list: %v, %+v", err, l)
 	}

@@ -39,6 +39,7 @@ const defaultOpenFiles = 128
 type Files struct {
 	*held
 	request string
+	over    session.ChannelKind
 }
 
 // held is what all Files of a session are made of.
@@ -66,9 +67,16 @@ func New(s *session.Session, tree storage.FS, limits Limits) *Files {
 	return f
 }
 
-// For returns the same files for what the peer calls request: every action begun
-// through them carries that name (session.Action.Request).
-func (f *Files) For(request string) *Files { return &Files{f.held, request} }
+// For returns the same files for what the peer calls request, which is carried over such a
+// connection: every action begun through them says so (session.Action).
+func (f *Files) For(request string, over session.ChannelKind) *Files {
+	return &Files{f.held, request, over}
+}
+
+// begin begins an action on a name, or two.
+func (f *Files) begin(ctx context.Context, verb session.Verb, object, target string) (*session.Op, error) {
+	return f.sess.Begin(ctx, session.Action{Verb: verb, Object: object, Target: target, Request: f.request, Over: f.over})
+}
 
 // MaxOpen is how many files the session may have open at once, readers and
 // writers together.
@@ -103,7 +111,7 @@ func (f *Files) on(ctx context.Context, verb session.Verb, name string, act func
 	if err != nil {
 		return err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: verb, Object: clean, Request: f.request})
+	op, err := f.begin(ctx, verb, clean, "")
 	if err != nil {
 		return err
 	}
@@ -120,7 +128,7 @@ func (f *Files) do2(ctx context.Context, verb session.Verb, from, to string, act
 	if err != nil {
 		return err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: verb, Object: cleanFrom, Target: cleanTo, Request: f.request})
+	op, err := f.begin(ctx, verb, cleanFrom, cleanTo)
 	if err != nil {
 		return err
 	}
@@ -200,7 +208,7 @@ func (f *Files) Symlink(ctx context.Context, target, name string) error {
 	if _, err := Resolve("/", target); err != nil {
 		return err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: session.Link, Object: target, Target: clean, Request: f.request})
+	op, err := f.begin(ctx, session.Link, target, clean)
 	if err != nil {
 		return err
 	}

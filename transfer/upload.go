@@ -47,7 +47,7 @@ func (f *Files) write(ctx context.Context, how writing, name string, opts storag
 	if err != nil {
 		return nil, err
 	}
-	op, err := f.sess.Begin(ctx, session.Action{Verb: how.verb, Object: clean, Request: f.request})
+	op, err := f.begin(ctx, how.verb, clean, "")
 	if err != nil {
 		return nil, err
 	}

@@ -125,9 +125,12 @@ func (s *Server) serve(ctx context.Context, c *Conn) {
 	}
 	attempt, err := s.Gate.Connect(ctx, peer)
 	if err != nil {
-		s.refuse(c, err)
+		if !errors.Is(err, session.ErrDropped) {
+			s.refuse(c, err)
+		}
 		return
 	}
+	attempt.OnDrop(func() { _ = c.Conn.Close() })
 	cause := session.ErrPanic
 	defer func() {
 		if v := recover(); v != nil {

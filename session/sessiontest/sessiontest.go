@@ -329,6 +329,13 @@ func (l *Limits) Guess(session.Peer, string, session.Method) error {
 	return l.errs["Guess"]
 }
 
+// Throttle implements session.Limiter.
+func (l *Limits) Throttle(session.Peer, session.Rate) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.errs["Throttle"]
+}
+
 // Offend implements session.Limiter.
 func (l *Limits) Offend(_ session.Peer, _ string, o session.Offence) {
 	l.mu.Lock()

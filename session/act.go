@@ -1,0 +1,62 @@
+package session
+
+import (
+	"slices"
+	"sync/atomic"
+)
+
+// ruled are the rules that a session's acts are decided by: those of its login, until
+// others come into force that still let it in.
+type ruled struct {
+	policy Policy
+	acts   bool    // DataRules.Acts
+	login  Request // by which it was let in
+}
+
+// rules is set before the session is granted, and by Gate.Redecide.
+type rules = atomic.Pointer[ruled]
+
+// actsOf lists what the rules are asked about a: of mail, once for each recipient, or once
+// while none is known.
+func actsOf(a Action) []Act {
+	act := Act{Verb: a.Verb, Asked: a.Request, Over: a.Over}
+	if !a.Verb.mail() {
+		act.Path, act.Target = a.Object, a.Target
+		return []Act{act}
+	}
+	act.Sender = a.Object
+	if len(a.To) == 0 {
+		return []Act{act}
+	}
+	list := make([]Act, len(a.To))
+	for i, to := range a.To {
+		list[i] = act
+		list[i].Recipient = to
+	}
+	return list
+}
+
+// judge asks the rules whether the session may do what op is about. What they refuse is
+// ErrDenied, or ErrPaused in a brownout; op is then told why, and of what is only observed.
+func (s *Session) judge(op *Op, acts ...Act) error {
+	by := s.rules.Load()
+	if by == nil || !by.acts {
+		return nil
+	}
+	r := by.login
+	r.Phase, r.Time = PhaseSession, op.began.UTC()
+	for _, act := range acts {
+		r.Act = act
+		v := by.policy.Decide(r)
+		for _, rule := range v.WouldRefuse {
+			if !slices.Contains(op.wouldRefuse, rule) {
+				op.wouldRefuse = append(op.wouldRefuse, rule)
+			}
+		}
+		if !v.Allowed {
+			op.rule, op.reason = v.Rule, v.Reason
+			return v.refusal(ErrDenied)
+		}
+	}
+	return nil
+}
