@@ -21,6 +21,8 @@ type Question struct {
 	Client   session.Client      `json:"client"`
 	Proven   session.Factors     `json:"proven"` // empty: what the method proves
 	At       time.Time           `json:"at"`     // zero: now
+	// Act is what they do then; the zero Act asks about the login alone.
+	Act session.Act `json:"act"`
 }
 
 // policyExplain asks the rules in force; of a gateway that is not running, those
@@ -37,10 +39,10 @@ func (s *Service) policyExplain(ctx context.Context, in Question) (policies.Expl
 	request := session.Request{
 		Time: in.At, Listener: in.Listener, Protocol: in.Protocol, Remote: in.From, Channel: in.Channel,
 		User: in.User, Known: account.Known, As: account.As, Groups: account.Identity.Groups, Method: in.Method, Proven: in.Proven,
-		Client: in.Client, PasswordSet: account.PasswordSet, Cohort: session.CohortOf(s.CohortKey, in.User),
+		Client: in.Client, Act: in.Act, PasswordSet: account.PasswordSet, Cohort: session.CohortOf(s.CohortKey, in.User),
 	}
 	past := s.Accounts.Recall(request.Subject(), session.ClientID{Class: in.Client, Network: session.ClientNetwork(in.From)})
-	request.Floors, request.Place, request.Exposed = past.Floors, past.Place, past.Exposed
+	request.Recall(past)
 	if in.Groups != nil { // as if there were such an account
 		request.Known, request.As, request.Groups = true, "", *in.Groups
 	}

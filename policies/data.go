@@ -127,6 +127,9 @@ func (s *statement) says() []string {
 		out = append(out, "demands "+attrJournal+" "+rule)
 	}
 	out = append(out, heldWords(s.data.Held)...)
+	if s.rate != (session.Rate{}) {
+		out = append(out, "lets try "+rateWords(s.rate)+" from one source")
+	}
 	if words := grantedWords(s.data); len(words) > 0 {
 		out = append(out, "grants "+strings.Join(words, ", "))
 	}

@@ -528,7 +528,7 @@ func (a *Attempt) decidePhase(ctx context.Context, phase Phase, user string, m M
 	r.User, r.Known, r.As, r.Groups, r.Method = user, account.Known, account.As, account.Identity.Groups, m
 	r.Cohort, r.PasswordSet = CohortOf(a.gate.cfg.CohortKey, user), account.PasswordSet
 	if h := a.gate.cfg.History; h != nil {
-		r.recall(h.Recall(r.Subject(), a.clientID()))
+		r.Recall(h.Recall(r.Subject(), a.clientID()))
 	}
 	if a.chain.begun(user) {
 		r.Method, r.Proven = a.chain.method, a.chain.proven

@@ -117,8 +117,8 @@ type TLSFacts struct {
 	Certificate bool `json:"certificate,omitempty"`
 }
 
-// recall sets the facts that are remembered.
-func (r *Request) recall(p Past) {
+// Recall sets the facts that are remembered.
+func (r *Request) Recall(p Past) {
 	r.Floors, r.Place, r.Exposed, r.LastLogin = p.Floors, p.Place, p.Exposed, p.LastLogin
 }
 

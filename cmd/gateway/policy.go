@@ -56,17 +56,19 @@ func showWarnings(w io.Writer, warnings []policies.Warning) {
 func (c *cli) policyExplain() *cobra.Command {
 	var user, protocol, channel, listener, from, method, proven, client, at string
 	var groups []string
+	var act actFlags
 	var seq int64
 	cmd := &cobra.Command{
 		Use: "explain", Short: "Say what the rules decide, by which statement, and what would be allowed",
 		Example: `  gateway policy explain --user alice --protocol ftp --channel plain --from 192.0.2.7
   gateway policy explain --user scanner --protocol ftp --channel plain --from 10.20.0.9 --at 2027-07-01
   gateway policy explain --protocol relay --channel plain --from 10.20.3.17
+  gateway policy explain --user alice --protocol sftp --from 192.0.2.7 --operation read --path /hr/pay.csv
   gateway policy explain --seq 4711`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("seq") {
-				for _, flag := range []string{"user", "group", "protocol", "channel", "listener", "from", "method", "proven", "client", "at"} {
+				for _, flag := range append([]string{"user", "group", "protocol", "channel", "listener", "from", "method", "proven", "client", "at"}, actFlagNames()...) {
 					if cmd.Flags().Changed(flag) {
 						return usage("--seq is a login of the record, of which all is known: leave out --%s", flag)
 					}
@@ -107,6 +109,9 @@ func (c *cli) policyExplain() *cobra.Command {
 			if cmd.Flags().Changed("group") {
 				q.Groups = &groups
 			}
+			if q.Act, err = act.read(cmd, q.Channel); err != nil {
+				return err
+			}
 			e, err := ask[policies.Explanation](cmd.Context(), c, "policy.explain", q)
 			if err != nil {
 				return err
@@ -126,6 +131,7 @@ func (c *cli) policyExplain() *cobra.Command {
 	f.StringVar(&proven, "proven", "", "all that was `PROVEN`, such as publickey+password or password+code (default: what the method proves)")
 	f.StringVar(&client, "client", session.ClientUnknown.String(), "with what `SOFTWARE`: winscp, curl, openssh and so on")
 	f.StringVar(&at, "at", "", "when: `TIME` as 2027-07-01 or 2027-07-01T08:00:00Z (default: now)")
+	act.add(cmd)
 	for flag, values := range map[string][]string{
 		"protocol": {"ftp", "sftp", "submission", "relay"}, "channel": {"plain", "tls", "ssh"},
 		"method": {"password", "publickey", "keyboard-interactive", "scram", "token"}, "client": session.ClientWords(),
