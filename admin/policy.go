@@ -68,6 +68,8 @@ type Policy struct {
 	// Confirm, if it is not zero, is how long they are in force unless they are confirmed;
 	// then those before come back. It needs a running gateway.
 	Confirm time.Duration `json:"confirm,omitempty"` // nanoseconds
+	// Force puts rules in force that would keep out whoever must be able to come in.
+	Force bool `json:"force,omitempty"`
 }
 
 // Applied is what came into force.
@@ -84,6 +86,9 @@ type Applied struct {
 func (s *Service) policyApply(ctx context.Context, in Policy) (Applied, error) {
 	policy, err := s.Rules.Parse([]byte(in.Source), in.Name)
 	if err != nil {
+		return Applied{}, err
+	}
+	if err := lockout(policy, time.Now()); err != nil && !in.Force {
 		return Applied{}, err
 	}
 	s.changing.Lock()

@@ -278,7 +278,9 @@ func randomAct(r *rand.Rand) session.Act {
 		return session.Act{Verb: session.Accept, Sender: pick(r, "a@example.com", "a@x.example.com", "", "a@other.test"),
 			Recipient: pick(r, "", "b@example.com", "b@partner.test", "b@a.b.test", "b@x.example.com")}
 	}
-	place := func() string { return pick(r, "/", "/hr", "/hr/pay", "/hr/pay/x", "/hr/payroll", "/in/a", "/pub", "/elsewhere") }
+	place := func() string {
+		return pick(r, "/", "/hr", "/hr/pay", "/hr/pay/x", "/hr/payroll", "/in/a", "/pub", "/elsewhere")
+	}
 	a := session.Act{Verb: pickVerb(r), Path: place(), Over: session.ChannelKind(r.IntN(3)), Asked: pick(r, "open", "STOR", "posix-rename", "")}
 	if a.Verb == session.Rename {
 		a.Target = place()

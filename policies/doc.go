@@ -86,6 +86,13 @@
 //	  when { protocol = "submission"  group = "traders" }
 //	}
 //
+// # What sessions do
+//
+// A require may look at what is done after a login: operation, path, request, data_channel,
+// sender_domain, recipient_domain. It is decided at PhaseSession, before each such thing, and of
+// the others at the login only whether it may come to that (session.DataRules.Acts). See act.go
+// for what moves a file from under one rule to under another.
+//
 // # Algorithms of SSH
 //
 // A require may take ssh_profile, "modern" or "compatible": at most that list of

@@ -14,13 +14,13 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, found := strings.Cut(string(page), "\n## Twenty examples\n")
+	_, text, found := strings.Cut(string(page), "\n## Examples\n")
 	if !found {
 		t.Fatal("the page has no examples")
 	}
 	examples := strings.Split(text, "\n### ")[1:]
-	if len(examples) != 20 {
-		t.Errorf("got %d examples, want 20", len(examples))
+	if len(examples) < 20 {
+		t.Errorf("got %d examples, want 20 or more", len(examples))
 	}
 	for _, example := range examples {
 		title, rest, _ := strings.Cut(example, "\n")

@@ -46,6 +46,7 @@ type decoder struct {
 	networks   map[string]network
 	profiles   map[string]profile
 	zone       *time.Location
+	admins     []string
 	allows     []*statement
 	requires   []*statement
 	exempts    []*statement

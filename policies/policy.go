@@ -55,7 +55,8 @@ type Policy struct {
 	profiles                  []profile    // by name
 	listeners                 []string     // that are named, or Options.Listeners
 	warnings                  []Warning
-	defaultRule               string // for verdicts that no statement is the cause of
+	admins                    []string // the groups that must be able to come in
+	defaultRule               string   // for verdicts that no statement is the cause of
 
 	tables tables
 }
@@ -110,6 +111,7 @@ func (d *decoder) policy(src []byte) *Policy {
 		filename: base, hostname: d.opts.Hostname, source: slices.Clone(src), hash: hash(src, d.opts.Hostname),
 		allows: d.allows, exempts: d.exempts,
 		listeners:   d.opts.Listeners,
+		admins:      d.admins,
 		defaultRule: "default deny (" + base + ")",
 	}
 	p.requires, p.acts = divideActs(d.requires)

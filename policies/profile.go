@@ -36,7 +36,11 @@ func (d *decoder) settings(b *hclsyntax.Block) {
 		d.fault(b.DefRange(), "Second settings", "There are settings already, in line %d.", line)
 	}
 	d.seen[kindSettings] = b.TypeRange.Start.Line
-	d.attributes("Settings", b.Body, []string{"time_zone"}, func(a *hclsyntax.Attribute) {
+	d.attributes("Settings", b.Body, []string{"time_zone", attrAdministrators}, func(a *hclsyntax.Attribute) {
+		if a.Name == attrAdministrators {
+			d.administrators(a)
+			return
+		}
 		t, ok := d.one(a)
 		if !ok {
 			return

@@ -50,7 +50,9 @@ func randomCondition(r *rand.Rand, names ...string) string {
 // ofPeer are the attributes that do not look at the account; early all but those that
 // are known after the proof.
 func ofPeer() []string {
-	return slices.DeleteFunc(early(), func(n string) bool { return n == "known_place" || n == "exposed" || n == "password_age" || n == "last_login" })
+	return slices.DeleteFunc(early(), func(n string) bool {
+		return n == "known_place" || n == "exposed" || n == "password_age" || n == "last_login"
+	})
 }
 
 func early() []string {

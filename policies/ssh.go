@@ -64,7 +64,9 @@ func (d *decoder) resolveSSH() {
 func (s *statement) aboutSSH() bool { return s.ssh.Demanded != session.SSHUnset }
 
 // settles reports whether a require says something else than who is let in.
-func (s *statement) settles() bool { return s.aboutData() || s.aboutSSH() || s.rate != (session.Rate{}) }
+func (s *statement) settles() bool {
+	return s.aboutData() || s.aboutSSH() || s.rate != (session.Rate{})
+}
 
 func demandingSSH(list []*statement) []*statement {
 	return slices.DeleteFunc(slices.Clone(list), func(s *statement) bool { return !s.aboutSSH() })

@@ -37,26 +37,39 @@ func actsOf(a Action) []Act {
 }
 
 // judge asks the rules whether the session may do what op is about. What they refuse is
-// ErrDenied, or ErrPaused in a brownout; op is then told why, and of what is only observed.
+// ErrDenied, or ErrPaused in a brownout; op is then told why, and of what is only observed,
+// the shadow's refusals included.
 func (s *Session) judge(op *Op, acts ...Act) error {
-	by := s.rules.Load()
-	if by == nil || !by.acts {
+	by, shadow := s.rules.Load(), s.attempt.gate.shadow.Load()
+	if by == nil || !by.acts && shadow == nil {
 		return nil
 	}
 	r := by.login
 	r.Phase, r.Time = PhaseSession, op.began.UTC()
 	for _, act := range acts {
 		r.Act = act
-		v := by.policy.Decide(r)
-		for _, rule := range v.WouldRefuse {
-			if !slices.Contains(op.wouldRefuse, rule) {
-				op.wouldRefuse = append(op.wouldRefuse, rule)
+		if by.acts {
+			v := by.policy.Decide(r)
+			op.observe(v.WouldRefuse...)
+			if !v.Allowed {
+				op.rule, op.reason = v.Rule, v.Reason
+				return v.refusal(ErrDenied)
 			}
 		}
-		if !v.Allowed {
-			op.rule, op.reason = v.Rule, v.Reason
-			return v.refusal(ErrDenied)
+		if shadow != nil {
+			if v := (*shadow).Decide(r); !v.Allowed {
+				op.observe(v.Rule)
+			}
 		}
 	}
 	return nil
+}
+
+// observe notes rules that refuse it as yet only on paper.
+func (o *Op) observe(rules ...string) {
+	for _, rule := range rules {
+		if !slices.Contains(o.wouldRefuse, rule) {
+			o.wouldRefuse = append(o.wouldRefuse, rule)
+		}
+	}
 }

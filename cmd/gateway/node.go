@@ -254,8 +254,10 @@ func (n *node) Status() admin.Status {
 }
 
 // Use implements admin.Node: p is in force for every connection from now on, and
-// recorded before.
+// recorded before. Once begun it is carried through: a signal at that moment must not leave
+// rules in force of which there is no record, nor look like a fault.
 func (n *node) Use(ctx context.Context, p *policies.Policy) error {
+	ctx = context.WithoutCancel(ctx)
 	n.using.Lock()
 	defer n.using.Unlock()
 	for _, w := range p.Warnings() {

@@ -166,10 +166,12 @@ func parseAt(s string) (time.Time, error) {
 
 func (c *cli) policyApply() *cobra.Command {
 	var confirm time.Duration
+	var force bool
 	cmd := &cobra.Command{
 		Use: "apply FILE", Short: "Check the rules in FILE, make them the policy, and put them in force",
 		Long: `Check the rules in FILE, make them the policy, and put them in force. Sessions that they
-would not let in end. What is not right leaves the rules of before in force.
+would not let in end. What is not right leaves the rules of before in force, and so do, without
+--force, rules that let in nobody, or nobody of a group that settings { administrators } names.
 
 With --confirm they go back by themselves after that time, also over a restart, unless
 'gateway policy confirm' comes before: for rules that may turn out to be wrong while
@@ -183,7 +185,7 @@ nobody looks. Changing the policy otherwise meanwhile confirms nothing and takes
 			if err != nil {
 				return fmt.Errorf("read the new policy: %w", err)
 			}
-			applied, err := ask[admin.Applied](cmd.Context(), c, "policy.apply", admin.Policy{Name: filepath.Base(args[0]), Source: string(source), Confirm: confirm})
+			applied, err := ask[admin.Applied](cmd.Context(), c, "policy.apply", admin.Policy{Name: filepath.Base(args[0]), Source: string(source), Confirm: confirm, Force: force})
 			if err != nil {
 				return err
 			}
@@ -200,6 +202,7 @@ nobody looks. Changing the policy otherwise meanwhile confirms nothing and takes
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&force, "force", false, "also rules that lock out everybody, or the administrators")
 	cmd.Flags().DurationVar(&confirm, "confirm", 0, "go back after that time, such as 10m, unless it is confirmed")
 	return cmd
 }
