@@ -152,6 +152,12 @@ type Ledger interface {
 	Lost(id uint64)
 }
 
+// Uncounted is an FS in which some names are in no Ledger, since they are elsewhere.
+type Uncounted interface {
+	// Uncounted reports whether name is one of them.
+	Uncounted(name string) bool
+}
+
 // File is a regular file open for reading. ReadAt may be called at the same
 // time from any goroutine.
 type File interface {

@@ -69,7 +69,8 @@ func (f *Files) write(ctx context.Context, how writing, name string, opts storag
 
 // begin opens the upload and claims room for it.
 func (w *Writer) begin(ctx context.Context, tree string, opts storage.CreateOptions) (err error) {
-	if w.files.share != nil {
+	elsewhere, some := w.files.fs.(storage.Uncounted)
+	if w.files.share != nil && !(some && elsewhere.Uncounted(tree)) {
 		w.claim = w.files.share.newClaim()
 		defer func() {
 			if err != nil {
