@@ -204,13 +204,23 @@ func readHash(text string) (hashes.Hash, error) {
 	return hashes.Foreign(text)
 }
 
-// StoreSecret makes what is stored of the password, in about 50 ms for one that is plain.
-// The error is an auth.ErrInvalid.
-func (p *PreparedAccount) StoreSecret() (err error) {
-	if !p.Plain {
-		p.Stored = auth.StoreHash(p.Hash)
-		return nil
+// Slow reports whether StoreSecret takes the time of a hash.
+func (p *PreparedAccount) Slow() bool { return p.Plain || p.Hash.Weak() }
+
+// StoreSecret makes what is stored of the password, in about 50 ms if it is Slow. With bare a
+// weak hash is not wrapped, which the running gateway then does. The error is an
+// auth.ErrInvalid.
+func (p *PreparedAccount) StoreSecret(bare bool) (err error) {
+	if p.Plain {
+		p.Stored, err = auth.StorePassword(p.source.Plain)
+		return err
 	}
-	p.Stored, err = auth.StorePassword(p.source.Plain)
-	return err
+	hash := p.Hash
+	if !bare {
+		if hash, err = hash.Wrap(); err != nil && p.Hash.Weak() {
+			return fmt.Errorf("%w: wrap its hash: %w", auth.ErrInvalid, err)
+		}
+	}
+	p.Stored = auth.StoreHash(hash)
+	return nil
 }

@@ -54,6 +54,9 @@ type Config struct {
 	Elsewhere func(groups []string, now time.Time) Elsewhere
 	// Asked is told of each question and its answer. May be nil.
 	Asked func(user, by string, right bool, err error)
+	// Renewed is told of each hash that was replaced by a better one, with the schemes of
+	// both. May be nil.
+	Renewed func(user, before, after string)
 	// Log gets what an operator should look at. Nil means slog.Default.
 	Log *slog.Logger
 }

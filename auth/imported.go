@@ -109,10 +109,14 @@ func (a *Accounts) wrapOne(ctx context.Context, name string, r *record) error {
 	if err != nil {
 		return err
 	}
-	return a.replaceHash(ctx, name, r, func(ctx context.Context, tx *sql.Tx) error {
+	err = a.replaceHash(ctx, name, r, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, `UPDATE account_passwords SET hash = $2 WHERE id = $1`, r.password, wrapped.Encode())
 		return err
 	})
+	if err == nil {
+		a.renewed(name, r.hash, wrapped.Encode())
+	}
+	return err
 }
 
 // errReplaced is a hash that was replaced by another before this could be.

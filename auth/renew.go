@@ -101,9 +101,21 @@ func (a *Accounts) renew(ctx context.Context, w renewal) error {
 		return putSCRAM(ctx, tx, r.password, made.scram)
 	})
 	if err == nil {
-		a.cfg.Log.Info("password hash replaced", "user", w.user, "scheme", r.hash.Scheme())
+		a.renewed(w.user, r.hash, made.hash)
 	}
 	return err
+}
+
+// renewed tells of a hash that was replaced by the one with that text.
+func (a *Accounts) renewed(user string, before hashes.Hash, after string) {
+	now, err := hashes.Parse(after)
+	if err != nil || now.Scheme() == before.Scheme() && now.Encode() == before.Encode() {
+		return // only that it was proven is new
+	}
+	a.cfg.Log.Info("password hash replaced", "user", user, "before", before.Scheme(), "after", now.Scheme())
+	if a.cfg.Renewed != nil {
+		a.cfg.Renewed(user, before.Scheme(), now.Scheme())
+	}
 }
 
 // remake hashes the password within the budget. One of which only a part counts has no

@@ -46,8 +46,9 @@ func StorePassword(password session.Secret) (Stored, error) {
 	return s, nil
 }
 
-// StoreHash is a password of which there is a hash only. One that is Weak is wrapped once
-// it is stored (Accounts.WrapHashes), and any is replaced at the first good login.
+// StoreHash is a password of which there is a hash only. One that is Weak, and that the caller
+// has not wrapped, is wrapped once it is stored (Accounts.WrapHashes), and any is replaced at
+// the first good login.
 func StoreHash(h hashes.Hash) Stored { return Stored{Hash: h.Encode(), Foreign: true} }
 
 // put stores it in place of the password that an account has. The error is an ErrInvalid

@@ -82,7 +82,7 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	hashing := cfg.Hashing
 	hashing.Spare = spareProcessor
 	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{
-		Budget: limits.NewHashing(hashing), Sealer: c.sealer, Log: log, Elsewhere: elsewhere(cfg), Asked: c.asked,
+		Budget: limits.NewHashing(hashing), Sealer: c.sealer, Log: log, Elsewhere: elsewhere(cfg), Asked: c.asked, Renewed: c.renewed,
 	}); err != nil {
 		return nil, err
 	}

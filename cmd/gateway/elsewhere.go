@@ -39,3 +39,13 @@ func (c *core) asked(user, by string, right bool, err error) {
 		c.log.Error("that an old server was asked is not recorded", "user", user, "server", by, "err", err)
 	}
 }
+
+// renewed records that the hash of a password was replaced by a better one.
+func (c *core) renewed(user, before, after string) {
+	err := (lateRecorder{c}).Append(session.Event{
+		Event: session.EventAdmin, User: user, Verb: "renew", Object: "password hash of " + user, Outcome: session.OutcomeDone, Before: before, After: after,
+	})
+	if err != nil {
+		c.log.Error("that a password hash was replaced is not recorded", "user", user, "err", err)
+	}
+}

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +70,9 @@ type importResult struct {
 	Refused  []importRefusal   `json:"refused,omitempty"`
 	Notes    []string          `json:"notes,omitempty"`
 	Hashes   []hashPrice       `json:"hashes,omitempty"`
-	Rules    string            `json:"rules,omitempty"`
+	// Bare is how many weak hashes the running gateway has still to wrap.
+	Bare  int    `json:"bare,omitempty"`
+	Rules string `json:"rules,omitempty"`
 }
 
 type importedAccount struct {
@@ -128,7 +124,7 @@ func (c *cli) importAccounts(cmd *cobra.Command, f importFlags, format string, f
 		showImport(c.stdout, out)
 	}
 	if !f.dryRun && out.changes() > 0 {
-		if err := storeSecrets(ctx, prepared.Accounts, plans, cmd.ErrOrStderr()); err != nil {
+		if out.Bare, err = storeSecrets(ctx, prepared.Accounts, plans, cmd.ErrOrStderr()); err != nil {
 			return err
 		}
 		done, err := admin.Call[[]auth.ImportPlan](ctx, client, "import.apply", importRequest(format, prepared.Accounts))
@@ -234,45 +230,6 @@ func (r importResult) count(action auth.ImportAction) int {
 		}
 	}
 	return n
-}
-
-// storeSecrets makes what is stored of the passwords that are set, on all processors.
-func storeSecrets(ctx context.Context, accounts []admin.PreparedAccount, plans []admin.ImportPlan, progress io.Writer) error {
-	var todo []int
-	for i, p := range plans {
-		if p.Password {
-			todo = append(todo, i)
-		}
-	}
-	var next, done atomic.Int64
-	var workers sync.WaitGroup
-	failed := make([]error, runtime.GOMAXPROCS(0))
-	for w := range failed {
-		workers.Go(func() {
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(todo) {
-					return
-				}
-				if err := accounts[todo[i]].StoreSecret(); err != nil {
-					failed[w] = fmt.Errorf("%s: %w", accounts[todo[i]].Name, err)
-					return
-				}
-				done.Add(1)
-			}
-		})
-	}
-	finished := make(chan struct{})
-	go func() { workers.Wait(); close(finished) }()
-	for tick := time.NewTicker(2 * time.Second); ; {
-		select {
-		case <-tick.C:
-			fmt.Fprintf(progress, "%d of %d passwords are hashed\n", done.Load(), len(todo))
-		case <-finished:
-			tick.Stop()
-			return errors.Join(append(failed, ctx.Err())...)
-		}
-	}
 }
 
 // putRules writes the statements to where they were asked for.

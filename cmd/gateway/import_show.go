@@ -111,6 +111,9 @@ func showImported(w io.Writer, f importFlags, r importResult) {
 	}
 	fmt.Fprintf(w, "%s: %d added, %d changed, %d as they were, %d not taken\n", verb,
 		r.count(auth.ImportAdd), r.count(auth.ImportChange), r.count(auth.ImportSame), r.count(auth.ImportRefuse)+len(r.Refused))
+	if r.Bare > 0 {
+		fmt.Fprintf(w, "%d weak hashes are wrapped by the running gateway, when nobody else hashes (gateway report hashes)\n", r.Bare)
+	}
 	switch {
 	case r.Rules == "":
 	case f.rules == "" || f.dryRun:
