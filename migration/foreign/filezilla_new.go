@@ -83,11 +83,17 @@ func (a *Account) newLimits(e *element) {
 	}
 }
 
-// newFolders reads mount points: where they are, and what may be done there.
+// newFolders reads mount points: where they are, and what may be done there. access is 0 for
+// reading, 1 for writing too, 2 for nothing; recursive is 0 for that folder alone, 1 for those
+// below it too, 2 if these may also be made, removed and renamed. What the server writes for
+// "read and write, and below" is access="1" recursive="2" (FileZilla Server 1.8.0).
 func (a *Account) newFolders(e *element) {
 	var folders []fileZillaFolder
 	for _, m := range e.all("mount_point") {
 		f := fileZillaFolder{seen: cleanPath(m.attributes["tvfs_path"]), native: cmp.Or(m.attributes["new_native_path"], m.attributes["native_path"])}
+		if !strings.ContainsAny(a.Name, `/\`) {
+			f.native = strings.ReplaceAll(f.native, "%<user>", a.Name) // the panel, "placeholders"
+		}
 		if strings.Contains(f.native, "%<") || f.native == "" {
 			a.lose("its folder %s, which has variables in it", clip(f.native))
 			continue

@@ -12,7 +12,7 @@ import (
 
 func proFTPDFormat() Format {
 	return Format{
-		Name: "proftpd", Files: "[PROFTPD.CONF] [FILE]...", Short: "proftpd.conf, its AuthUserFile and AuthGroupFile, or users of mod_sql as CSV",
+		Name: "proftpd", Files: "[PROFTPD.CONF] [FILE]...", Short: "proftpd.conf, its AuthUserFile and AuthGroupFile, or users of mod_sql as CSV or SQLite",
 		Read: func(files Files, names []string) (Found, error) {
 			if err := someFiles(names, 1, 8); err != nil {
 				return Found{}, err
@@ -34,6 +34,10 @@ type proFTPD struct {
 	found Found
 	users unixUsers
 	rows  []sqlRow
+
+	databases []database
+	sqlGroup  map[string]string   // names of groups of mod_sql, by number
+	sqlMember map[string][]string // and by the names of members
 }
 
 // open reads the files that are given, and those that the configuration names.
@@ -65,14 +69,21 @@ func (p *proFTPD) open(names []string) error {
 			return fmt.Errorf("%s: %s: %w", d.at, d.name, err)
 		}
 	}
+	if err := p.readDatabases(); err != nil {
+		return err
+	}
 	if p.users.entries == nil && p.rows == nil {
-		return fmt.Errorf("no users: give the AuthUserFile (made by ftpasswd), or users of mod_sql as CSV with the columns userid,passwd,uid,gid,homedir; those of the system are imported by: gateway import passwd")
+		return fmt.Errorf("no users: give the AuthUserFile (made by ftpasswd), or users of mod_sql: its SQLite file, or CSV with the columns userid,passwd,uid,gid,homedir; those of the system are imported by: gateway import passwd")
 	}
 	return nil
 }
 
 // file takes in one file, told by what is in it.
 func (p *proFTPD) file(name string, content []byte) error {
+	if isDatabase(content) {
+		p.databases = append(p.databases, database{name, content})
+		return nil
+	}
 	first := ""
 	for l := range lines(name, content, new(Found)) {
 		if first = l.Text; !strings.HasPrefix(strings.TrimSpace(first), "#") {
@@ -214,6 +225,8 @@ func (p *proFTPD) remarks() {
 			p.found.note("logins were over TLS only: the policy of 'gateway init' demands that too")
 		case d.is("Anonymous") || d.is("UserAlias"):
 			p.found.note("%s: %s %s: there is nothing like it here; make an account for who needs one", d.at, d.name, clip(arg))
+		case d.is("SQLUserWhereClause") && p.databases != nil:
+			p.found.note("%s: SQLUserWhereClause is not asked: all rows of the table are taken", d.at)
 		case d.is("QuotaEngine") && strings.EqualFold(arg, "on"):
 			p.found.note("%s: quotas of mod_quotatab are in tables of their own, which are not read: gateway user set NAME --quota-bytes SIZE", d.at)
 		case d.is("AllowUser"), d.is("DenyUser"), d.is("AllowGroup"), d.is("DenyGroup"), d.is("Allow"), d.is("Deny"), d.is("DenyAll"), d.is("AllowAll"):
@@ -245,7 +258,7 @@ func (p *proFTPD) sqlUsers(found *Found) {
 		case r.password == "":
 			found.refuse(r.at, r.name, "it has an empty password, so that everybody could come in: give it one")
 		default:
-			a := Account{Name: r.name, At: r.at, Home: r.home}
+			a := Account{Name: r.name, At: r.at, Home: r.home, Groups: p.groupsOf(r)}
 			if salted {
 				a.Hash = saltedSQL
 			} else if err := a.setSQLPassword(r.password, types); err != nil {

@@ -34,7 +34,7 @@ func readDirectives(files Files, name string, content []byte, found *Found) ([]d
 		return nil, err
 	}
 	if len(r.list) == 0 {
-		return nil, fmt.Errorf("%s is neither a proftpd.conf, nor an AuthUserFile, nor an AuthGroupFile, nor CSV with the columns userid,passwd", name)
+		return nil, fmt.Errorf("%s is neither a proftpd.conf, nor an AuthUserFile, nor an AuthGroupFile, nor CSV with the columns userid,passwd, nor a database of SQLite", name)
 	}
 	return r.list, nil
 }
@@ -140,8 +140,8 @@ func splitWords(text string) []string {
 
 // sqlRow is a user of mod_sql.
 type sqlRow struct {
-	at                        Position
-	name, password, uid, home string
+	at                             Position
+	name, password, uid, gid, home string
 }
 
 // The columns of SQLUserInfo's usual table.
@@ -149,6 +149,7 @@ const (
 	sqlName     = "userid"
 	sqlPassword = "passwd"
 	sqlUID      = "uid"
+	sqlGID      = "gid"
 	sqlHome     = "homedir"
 )
 
