@@ -105,7 +105,7 @@ func prepare(a foreign.Account, o PrepareOptions) (p PreparedAccount, err error)
 	if err = auth.CheckName(p.Name); err != nil {
 		return p, fmt.Errorf("%w; give it another with --map %s=NEW, by which it then has to log in", err, a.Name)
 	}
-	p.Quota, p.Bandwidth, p.Permissions = a.Quota, a.Bandwidth, a.Permissions
+	p.Quota, p.Bandwidth, p.Permissions, p.Mail = a.Quota, a.Bandwidth, a.Permissions, a.Mail
 	p.groups(a, o.Groups)
 	p.keys(a)
 	p.addresses(a)

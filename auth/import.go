@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"time"
 
@@ -289,6 +290,9 @@ func (im *importer) become(p *plannedImport, i *Info, in Imported) {
 		if *n.from != 0 {
 			*n.to = *n.from
 		}
+	}
+	if !reflect.ValueOf(in.Mail).IsZero() {
+		i.Mail = in.Mail
 	}
 	// An account that has its files in the folder of its name keeps them there.
 	if in.Home != "" && (p.record == nil || i.Home != "") {

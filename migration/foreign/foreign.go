@@ -40,6 +40,7 @@ type Account struct {
 	Bandwidth   int64
 	Permissions []session.PathRule // none for everything
 	Expires     time.Time          // the first moment at which it is over; zero for never
+	Mail        session.MailLimits // how much mail it may send
 
 	// From are the networks from which it may come, but for NotFrom. No From is everywhere.
 	From, NotFrom []netip.Prefix

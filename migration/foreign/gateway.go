@@ -27,6 +27,7 @@ type exportedUser struct {
 	Permissions []session.PathRule `json:"permissions"`
 	Quota       session.Quota      `json:"quota"`
 	Bandwidth   int64              `json:"bandwidth"`
+	Mail        session.MailLimits `json:"mail"`
 	Disabled    bool               `json:"disabled"`
 	Home        string             `json:"home"`
 	Expires     time.Time          `json:"expires"`
@@ -57,7 +58,7 @@ func readGateway(name string, content []byte) (Found, error) {
 		}
 		a := Account{
 			Name: u.Name, At: at, Hash: u.Hash, Disabled: u.Disabled, Home: u.Home, Groups: u.Groups, Keys: u.KeyLines, Addresses: u.Addresses,
-			Quota: u.Quota, Bandwidth: u.Bandwidth, Permissions: u.Permissions, Expires: u.Expires,
+			Quota: u.Quota, Bandwidth: u.Bandwidth, Permissions: u.Permissions, Expires: u.Expires, Mail: u.Mail,
 		}
 		if u.Hash == "" && !u.PasswordSet.IsZero() {
 			a.lose("its password: export with --hashes")
