@@ -27,8 +27,10 @@ func isBerkeleyDB(content []byte) bool {
 	return false
 }
 
-// isDump reports whether content is what db_dump writes.
-func isDump(content []byte) bool { return bytes.HasPrefix(content, []byte("VERSION=")) }
+// isDump reports whether content is what db_dump writes; an editor may have put a mark before.
+func isDump(content []byte) bool {
+	return bytes.HasPrefix(bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")), []byte("VERSION="))
+}
 
 // readDump reads what "db_dump -p" or "db_dump" prints of a Berkeley DB: a header up to
 // HEADER=END, then keys and values by turns, a line each with a space before it, up to

@@ -63,3 +63,24 @@ func FuzzSFTPGo(f *testing.F) {
 func FuzzFileZilla(f *testing.F) {
 	fuzzFormat(f, "filezilla", `<filezilla><user name="joe"><password index="0"/></user></filezilla>`, `<FileZillaServer><Users><User Name="joe"/></Users></FileZillaServer>`)
 }
+func FuzzPasswd(f *testing.F) {
+	fuzzFormat(f, "passwd", "joe:$6$a$b:1000:1000::/home/joe:/bin/sh\n", "joe:x:1000:1000::/home/joe:/bin/sh\n", "::::::\n")
+}
+func FuzzVsftpd(f *testing.F) {
+	fuzzFormat(f, "vsftpd", "local_enable=YES\nuserlist_file=/x\n", "guest_enable=YES\nuser_config_dir=/c\nuser_sub_token=$USER\nlocal_root=/srv/$USER\n")
+}
+func FuzzProFTPD(f *testing.F) {
+	fuzzFormat(f, "proftpd", "<Global>\nInclude /*\n</Global>\n", "userid,passwd\njoe,x\n", "DefaultRoot ~ !a,b\nTransferRate RETR 1:2 user joe\n")
+}
+func FuzzPureFTPd(f *testing.F) {
+	fuzzFormat(f, "pureftpd", "joe:$argon2id$v=19$m=4194304,t=4294967295,p=1$a$b:1:1::/srv/./:1:1:1:1:1:1:1:1:1:1:1:9900-1\n")
+}
+func FuzzHtpasswd(f *testing.F) {
+	fuzzFormat(f, "htpasswd", "joe:$apr1$a$b\n", "joe:realm:0123456789abcdef0123456789abcdef\n")
+}
+func FuzzAuthorizedKeys(f *testing.F) {
+	fuzzFormat(f, "authorized_keys", "ssh-ed25519 AAAA joe\n", `from="1.2.3.4",command="x" ssh-rsa AAAA`+"\n")
+}
+func FuzzGateway(f *testing.F) {
+	fuzzFormat(f, "gateway", `{"gateway":1,"users":[{"name":"joe","hash":"$6$a$b","mail":{"domains":["x"]},"quota":{"bytes":-1}}]}`, `{"gateway":2}`)
+}
