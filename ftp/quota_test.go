@@ -34,8 +34,8 @@ func TestQuotaToTheByte(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			trees := local.Tree{Base: t.TempDir()}
-			shares := transfer.NewShares(transfer.SharesConfig{Open: func(user string, l storage.Ledger) (storage.FS, error) {
-				return trees.Open(user, l)
+			shares := transfer.NewShares(transfer.SharesConfig{Open: func(o transfer.Owner, l storage.Ledger) (storage.FS, error) {
+				return trees.Open(o.User, l)
 			}})
 			f := start(t, nil, ftp.Config{
 				TLS: serverTLS(t), ConvertASCII: true,

@@ -252,6 +252,9 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 		case MethodToken:
 			a.chain.proof = proof
 		}
+		if c.Method.SendsPassword() && a.gate.handsOn(named.account) {
+			a.chain.password = c.Secret
+		}
 		if named.verdict.Lacking.More(a.chain.proven) && a.chain.generation == named.account.Generation {
 			return nil, a.more(ctx, began, c, named, crossed, again)
 		}
@@ -335,7 +338,7 @@ func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, cros
 		return nil, a.proven(ctx, began, verified, c, crossed, again)
 	}
 	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
-	s.notice = verified.verdict.Notice
+	s.notice, s.password = verified.verdict.Notice, proofs.password
 	s.login = verified.request
 	s.rules.Store(&ruled{a.policy, s.data.Acts, s.login})
 	s.become(verified.verdict)

@@ -163,9 +163,10 @@ type chain struct {
 	user       string
 	method     Method // of the first proof
 	proven     Factors
-	key        Key   // that was proven last, if one was
-	proof      Proof // of a token, if one was among them
-	generation int64 // of the account
+	key        Key    // that was proven last, if one was
+	proof      Proof  // of a token, if one was among them
+	password   Secret // if it is to be handed on
+	generation int64  // of the account
 }
 
 // begun reports whether c is a chain of that name.

@@ -88,6 +88,10 @@ type Config struct {
 	// History remembers what logins showed. Without one, nothing is remembered: no floor
 	// ever rises and no password counts as exposed.
 	History Historian
+	// HandsOn reports whether the files of accounts in those groups are on a server that they
+	// log in to by themselves, so that a session keeps the password that opened it
+	// (Session.Password). Nil is that of nobody.
+	HandsOn func(groups []string) bool
 	// IgnoreRefused leaves it open whether a password that crossed in clear although it
 	// was refused is one of an account. Otherwise History finds it out after the reply.
 	IgnoreRefused bool
@@ -197,6 +201,11 @@ func (g *Gate) Drop(p Peer, began time.Time, cause error) {
 		outcome = OutcomeFailed
 	}
 	g.append(a.connectionEvent(outcome, cause))
+}
+
+// handsOn reports whether sessions of an account keep its password.
+func (g *Gate) handsOn(a Account) bool {
+	return g.cfg.HandsOn != nil && a.Known && g.cfg.HandsOn(a.Identity.Groups)
 }
 
 // append records e where nobody can be told if that fails; the log is told.

@@ -15,6 +15,7 @@ type Session struct {
 	data     DataRules // likewise
 	method   Method    // of the first proof, likewise
 	notice   string    // likewise
+	password Secret    // that opened it, while it lasts, if it is handed on; guarded by mu once granted
 	login    Request   // what the login was decided by, likewise
 	device   *Device   // nil if it is none; likewise
 	stage    Stage     // likewise
@@ -52,6 +53,16 @@ func (s *Session) Notice() string { return s.notice }
 
 // Method returns how they first proved who they are.
 func (s *Session) Method() Method { return s.method }
+
+// Password returns the password that opened the session, where Config.HandsOn wants it kept: else,
+// for a login without one, and after the end of the session, the empty Secret. It is for whoever
+// logs in with it at the server that has the account's files, and for nobody else; it must not
+// be kept longer than the session.
+func (s *Session) Password() Secret {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.password
+}
 
 // MayEnrol reports whether the session may bring keys for its own account: a rule
 // grants it, and a password opened the session. Whoever holds a key or a token only
@@ -193,7 +204,7 @@ func (s *Session) end(cause error) {
 		s.mu.Unlock()
 		return
 	}
-	s.cause = cause
+	s.cause, s.password = cause, Secret{}
 	s.close()
 	s.mu.Unlock()
 	s.attempt.gate.live.remove(s)

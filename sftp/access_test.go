@@ -26,7 +26,7 @@ import (
 func onDisk(t testing.TB, access session.Access) (*fixture, disk.Tree) {
 	t.Helper()
 	trees := disk.Tree{Base: t.TempDir()}
-	shares := transfer.NewShares(transfer.SharesConfig{Open: func(user string, l storage.Ledger) (storage.FS, error) { return trees.Open(user, l) }})
+	shares := transfer.NewShares(transfer.SharesConfig{Open: func(o transfer.Owner, l storage.Ledger) (storage.FS, error) { return trees.Open(o.User, l) }})
 	f := start(t, nil, func(cfg *Config) {
 		cfg.Files = func(ctx context.Context, s *session.Session) (*transfer.Files, error) {
 			return shares.Open(ctx, s, transfer.Limits{})

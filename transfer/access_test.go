@@ -43,7 +43,7 @@ func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{core: sessiontest.New(t, nil), trees: local.Tree{Base: t.TempDir()}, members: map[string][]string{}}
 	h.shares = transfer.NewShares(transfer.SharesConfig{
-		Open:    func(user string, l storage.Ledger) (storage.FS, error) { return h.trees.Open(user, l) },
+		Open:    func(o transfer.Owner, l storage.Ledger) (storage.FS, error) { return h.trees.Open(o.User, l) },
 		Members: func(group string) []string { return h.members[group] },
 	})
 	h.trees.Ledger = h.shares.Ledger

@@ -53,7 +53,7 @@ func (j *Journal) Begin(ctx context.Context, s *session.Session, rule, name stri
 	}
 	user := s.Identity().User
 	account, folder := r.Place(user, j.now())
-	tree, err := j.shares.cfg.Open(account, j.shares.Ledger(account))
+	tree, err := j.shares.cfg.Open(Owner{User: account}, j.shares.Ledger(account))
 	if err != nil {
 		return nil, fmt.Errorf("journal: open the folder of %s: %w", account, err)
 	}

@@ -334,11 +334,11 @@ func TestNoQuotaCountsNothing(t *testing.T) {
 	t.Parallel()
 	counted := 0
 	h := newHouse(t)
-	h.shares = transfer.NewShares(transfer.SharesConfig{Open: func(user string, l storage.Ledger) (storage.FS, error) {
+	h.shares = transfer.NewShares(transfer.SharesConfig{Open: func(o transfer.Owner, l storage.Ledger) (storage.FS, error) {
 		if l != nil {
 			counted++
 		}
-		return h.trees.Open(user, l)
+		return h.trees.Open(o.User, l)
 	}})
 	f := h.enter(t, "alice", session.FullAccess(), transfer.Limits{})
 	wantErr(t, "put", put(t, f, "/a", "content"), nil)

@@ -20,10 +20,18 @@ const recountAfter = time.Hour
 type SharesConfig struct {
 	// Open opens the tree of an account. What changes in it is told to ledger, unless
 	// that is nil.
-	Open func(user string, ledger storage.Ledger) (storage.FS, error)
+	Open func(whose Owner, ledger storage.Ledger) (storage.FS, error)
 	// Members returns the accounts in a group. It is asked when a member of a group
 	// with a quota opens its files. Nil means that a group is whoever came.
 	Members func(group string) []string
+}
+
+// Owner is whose tree is opened.
+type Owner struct {
+	User string
+	// Password is that of the session for which it is opened, where it is to be handed on to
+	// the server that has the tree (session.Session.Password); empty for none.
+	Password session.Secret
 }
 
 // Shares is what sessions share, over all protocols of the process: the quota and
@@ -106,7 +114,7 @@ func (s *Shares) Open(ctx context.Context, sess *session.Session, limits Limits)
 		}
 		ledger = sh
 	}
-	tree, err := s.cfg.Open(id.User, ledger)
+	tree, err := s.cfg.Open(Owner{id.User, sess.Password()}, ledger)
 	if err != nil {
 		leave()
 		return nil, err
@@ -193,7 +201,7 @@ func (s *share) stale() bool {
 // sessions do that had no quota when they began: then it is counted again as soon
 // as it can be.
 func (s *share) count(ctx context.Context) error {
-	tree, err := s.shares.cfg.Open(s.user, nil)
+	tree, err := s.shares.cfg.Open(Owner{User: s.user}, nil)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"gateway/session"
 	"gateway/storage"
 	"gateway/storage/remote"
+	"gateway/transfer"
 )
 
 // An upstream keeps the files of accounts in some groups.
@@ -28,7 +29,8 @@ func newUpstreams(list []config.RemoteStorage) []upstream {
 
 // openFiles opens the files of an account: on the first server that is named for one of its
 // groups, or else on this machine.
-func (n *node) openFiles(user string, ledger storage.Ledger) (storage.FS, error) {
+func (n *node) openFiles(whose transfer.Owner, ledger storage.Ledger) (storage.FS, error) {
+	user := whose.User
 	groups := n.accounts.GroupsOf(user)
 	for _, u := range n.remote {
 		if !slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(u.Groups, g) }) {
