@@ -36,17 +36,17 @@ func actsOf(a Action) []Act {
 	return list
 }
 
-// judge asks the rules whether the session may do what op is about. What they refuse is
+// judge asks the rules whether the session may do a, of which op keeps account. What they refuse is
 // ErrDenied, or ErrPaused in a brownout; op is then told why, and of what is only observed,
 // the shadow's refusals included.
-func (s *Session) judge(op *Op, acts ...Act) error {
+func (s *Session) judge(op *Op, a Action) error {
 	by, shadow := s.rules.Load(), s.attempt.gate.shadow.Load()
 	if by == nil || !by.acts && shadow == nil {
 		return nil
 	}
 	r := by.login
 	r.Phase, r.Time = PhaseSession, op.began.UTC()
-	for _, act := range acts {
+	for _, act := range actsOf(a) {
 		r.Act = act
 		if by.acts {
 			v := by.policy.Decide(r)

@@ -128,7 +128,7 @@ func (s *Session) MessageBytes() (most int64) {
 func (s *Session) MayMail(_ context.Context, from string, to []string) error {
 	op := &Op{session: s, action: Action{Verb: Reject, Object: from, To: to}, began: time.Now()}
 	last := Action{Verb: Accept, Object: from, To: to[max(0, len(to)-1):], Over: s.channel.Kind}
-	if err := s.judge(op, actsOf(last)...); err != nil {
+	if err := s.judge(op, last); err != nil {
 		_ = op.record(OutcomeRefused, nil)
 		return err
 	}

@@ -125,7 +125,7 @@ func (s *Session) Begin(_ context.Context, a Action) (*Op, error) {
 		op.record(OutcomeRefused, ErrDenied)
 		return nil, ErrDenied
 	}
-	if err := s.judge(op, actsOf(a)...); err != nil {
+	if err := s.judge(op, a); err != nil {
 		_ = op.record(OutcomeRefused, nil)
 		return nil, err
 	}
