@@ -81,6 +81,38 @@ type Applied struct {
 	Until    time.Time          `json:"until,omitzero"` // when they go back, unless they are confirmed
 }
 
+// PolicyWarnings are those of rules, with the groups that no account is in. Before there are
+// accounts that says nothing.
+func (s *Service) PolicyWarnings(ctx context.Context, p *policies.Policy) ([]policies.Warning, error) {
+	if s.Accounts == nil { // rules alone are looked after
+		return p.Warnings(), nil
+	}
+	groups, err := s.Accounts.Groups(ctx)
+	if err != nil || len(groups) == 0 {
+		return p.Warnings(), err
+	}
+	return append(p.Warnings(), p.UnknownGroups(groupNames(groups))...), nil
+}
+
+func groupNames(groups []Group) []string {
+	var names []string
+	for _, g := range groups {
+		names = append(names, g.Name)
+	}
+	return names
+}
+
+// policyWarnings checks rules without putting them in force.
+func (s *Service) policyWarnings(ctx context.Context, in Policy) (Applied, error) {
+	policy, err := s.Rules.Parse([]byte(in.Source), in.Name)
+	if err != nil {
+		return Applied{}, err
+	}
+	out := Applied{Hash: policy.Hash(), Running: s.Node != nil}
+	out.Warnings, err = s.PolicyWarnings(ctx, policy)
+	return out, err
+}
+
 // policyApply checks rules, makes them the policy file, and puts them in force.
 // Rules that are not right leave everything as it was.
 func (s *Service) policyApply(ctx context.Context, in Policy) (Applied, error) {
@@ -93,7 +125,10 @@ func (s *Service) policyApply(ctx context.Context, in Policy) (Applied, error) {
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	out := Applied{Hash: policy.Hash(), Warnings: policy.Warnings(), Running: s.Node != nil}
+	out := Applied{Hash: policy.Hash(), Running: s.Node != nil}
+	if out.Warnings, err = s.PolicyWarnings(ctx, policy); err != nil {
+		return Applied{}, err
+	}
 	if old, err := s.policyInForce(); err == nil {
 		out.Before = old.Hash()
 	}

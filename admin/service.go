@@ -162,6 +162,7 @@ func methods() map[string]call {
 
 		"policy.explain": method((*Service).policyExplain),
 		"policy.apply":   method((*Service).policyApply),
+		"policy.check":   method((*Service).policyWarnings),
 		"policy.confirm": method((*Service).policyConfirm),
 
 		"policy.shadow":     method((*Service).policyShadow),

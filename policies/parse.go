@@ -136,9 +136,8 @@ func (d *decoder) read(src []byte) *hcl.File {
 			d.expectation(b)
 		case kindAssert:
 			d.assertion(b)
-		case "group", "forbid", "crypto":
-			d.fault(b.TypeRange, "Statement not available yet",
-				"%q is planned and not part of the language yet. Known are %s.", b.Type, strings.Join(kinds(), ", "))
+		case "group":
+			d.fault(b.TypeRange, "Unknown statement", "Groups are those of the accounts (gateway user set NAME --group): name them in group = \"...\" of a statement.")
 		case "when", kindRollout, "brownout":
 			d.fault(b.TypeRange, "Statement in the wrong place", "%q belongs inside a require.", b.Type)
 		default:

@@ -52,7 +52,10 @@ status is 1 when something has to be done.`,
 			if err != nil {
 				return err
 			}
-			out := checked{Config: cfg.File, Policy: cfg.Policy, Hash: p.Hash(), Warnings: p.Warnings()}
+			out := checked{Config: cfg.File, Policy: cfg.Policy, Hash: p.Hash()}
+			if out.Warnings, err = c.warnings(cmd.Context(), cfg, p); err != nil {
+				return err
+			}
 			for _, w := range cfg.Warnings(config.HostAddresses()) {
 				out.Warnings = append(out.Warnings, policies.Warning(w))
 			}

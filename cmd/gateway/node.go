@@ -260,7 +260,11 @@ func (n *node) Use(ctx context.Context, p *policies.Policy) error {
 	ctx = context.WithoutCancel(ctx)
 	n.using.Lock()
 	defer n.using.Unlock()
-	for _, w := range p.Warnings() {
+	warnings, err := n.service(n).PolicyWarnings(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, w := range warnings {
 		n.log.Warn("policy", "warning", w.String())
 	}
 	if err := policyArchive(n.cfg).Keep(p, time.Now()); err != nil {

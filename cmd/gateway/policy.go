@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gateway/admin"
+	"gateway/config"
 	"gateway/policies"
 	"gateway/session"
 )
@@ -26,7 +28,7 @@ func (c *cli) policyCheck() *cobra.Command {
 	return &cobra.Command{
 		Use: "check [FILE]", Short: "Check the rules in FILE, or those of the configuration",
 		Example: "  gateway policy check\n  gateway policy check new-policy.hcl", Args: usageArgs(cobra.MaximumNArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := c.loadConfig()
 			if err != nil {
 				return err
@@ -38,13 +40,26 @@ func (c *cli) policyCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out := admin.Applied{Hash: p.Hash(), Warnings: p.Warnings()}
+			out := admin.Applied{Hash: p.Hash()}
+			if out.Warnings, err = c.warnings(cmd.Context(), cfg, p); err != nil {
+				return err
+			}
 			return c.print(out, func(w io.Writer) {
 				fmt.Fprintf(w, "%s is good (%s)\n", tilde(cfg.Policy), p.Hash())
 				showWarnings(w, out.Warnings)
 			})
 		},
 	}
+}
+
+// warnings are those of a policy, with the groups that nobody is in, if there is a store yet to
+// say so.
+func (c *cli) warnings(ctx context.Context, cfg *config.Config, p *policies.Policy) ([]policies.Warning, error) {
+	if _, err := os.Stat(filepath.Join(cfg.State, "gateway.db")); err != nil {
+		return p.Warnings(), nil
+	}
+	out, err := ask[admin.Applied](ctx, c, "policy.check", admin.Policy{Name: filepath.Base(cfg.Policy), Source: string(p.Source())})
+	return out.Warnings, err
 }
 
 func showWarnings(w io.Writer, warnings []policies.Warning) {
