@@ -78,7 +78,7 @@ install_mail_servers() {
 install_ftp_servers() {
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 || { echo "not root on Debian: the tests with vsftpd, ProFTPD and Pure-FTPd are skipped"; return 0; }
   local package dir libraries=""
-  for package in vsftpd proftpd-core pure-ftpd pure-ftpd-common; do
+  for package in vsftpd proftpd-core proftpd-mod-crypto pure-ftpd pure-ftpd-common; do
     dir=$SERVERS/$package
     [ ! -d "$dir" ] || continue
     rm -rf "$dir.new" && mkdir -p "$dir.new" && ( cd "$dir.new" && apt-get download -qq "$package" >/dev/null 2>&1 && dpkg -x ./*.deb . && rm ./*.deb ) && mv "$dir.new" "$dir" ||

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -155,6 +156,11 @@ log { level = "debug" }
 }
 
 // What is wrong is said with file, line, the line itself, and what to do.
+// behind is a server of files.
+func behind(kind, address, more string) string {
+	return fmt.Sprintf("storage \"old\" {\n  type = %q\n  groups = [\"g\"]\n  address = %q\n  user = \"gateway\"\n  password = env(\"HOME\")\n  path = \"/files\"\n  %s\n}\n", kind, address, more)
+}
+
 func TestMistakes(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -205,6 +211,13 @@ func TestMistakes(t *testing.T) {
 		"old server for ever":    {minimal + "old_server \"a\" {\n  type = \"ftps\"\n  address = \"192.0.2.7:21\"\n  groups = [\"g\"]\n}\n", []string{"until: say from which day on"}},
 		"old server of no kind":  {minimal + "old_server \"a\" {\n  type = \"pop3\"\n  address = \"192.0.2.7:21\"\n  groups = [\"g\"]\n}\n", []string{"is not one of: ftp"}},
 		"password in the file":   {minimal + "old_server \"a\" {\n  type = \"ldaps\"\n  address = \"d:636\"\n  groups = [\"g\"]\n  bind_password = \"x\"\n}\n", []string{"A secret in the configuration"}},
+		"files in clear":         {minimal + behind("ftp", "192.0.2.7:21", "tls = \"none\""), []string{"without TLS it must be an address of a private network"}},
+		"files with a bad pin":   {minimal + behind("ftp", "192.0.2.7:21", "pin = \"SHA256:abc\""), []string{"pin: want the SHA-256 of the certificate in hex"}},
+		"files by one alone":     {minimal + behind("ftp", "192.0.2.7:21", "connections = 1"), []string{"connections: want 2 to 64"}},
+		"files without a host":   {minimal + behind("sftp", "192.0.2.7:22", ""), []string{"host_keys: want fingerprints"}},
+		"SSH of ftp":             {minimal + behind("ftp", "192.0.2.7:21", "host_keys = [\"SHA256:abc\"]"), []string{"host_keys and key are for sftp"}},
+		"TLS of sftp":            {minimal + behind("sftp", "192.0.2.7:22", "tls = \"explicit\""), []string{"tls, pin and ca are for ftp"}},
+		"files of no authority":  {minimal + behind("ftp", "192.0.2.7:21", "ca = \"none.pem\""), []string{"none.pem holds no"}},
 		"milter twice":           {minimal + "milter \"a\" {\n  address = \"inet:[::1]:1\"\n}\nmilter \"a\" {\n  address = \"inet:[::1]:1\"\n}\n", []string{"a milter \"a\" already"}},
 		"files and acme":         {minimal + "certificates {\n  files {\n    cert = \"a\"\n    key = \"b\"\n  }\n  acme {\n  }\n}\n", []string{"choose between"}},
 		"files without a key":    {minimal + "certificates {\n  files {\n    cert = \"a\"\n  }\n}\n", []string{"\"key\" is required"}},

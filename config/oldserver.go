@@ -1,9 +1,7 @@
 package config
 
 import (
-	"crypto/x509"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -72,10 +70,9 @@ func (c *Config) checkOldServers(d *decoder) {
 		if b.ca == "" {
 			continue
 		}
-		pem, err := os.ReadFile(b.ca)
-		o.Roots = x509.NewCertPool()
-		if err != nil || !o.Roots.AppendCertsFromPEM(pem) {
-			d.fault(b.at, "Invalid old_server", fmt.Sprintf("old_server %q: ca: %s holds no certificates that can be read.", o.Name, shortName(b.ca)))
+		var err error
+		if o.Roots, err = authorities(b.ca); err != nil {
+			d.fault(b.at, "Invalid old_server", sentence(fmt.Sprintf("old_server %q: %v", o.Name, err)))
 		}
 	}
 }

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -9,19 +12,25 @@ import (
 
 	"gateway/session"
 	"gateway/storage/remote"
+	"gateway/storage/remote/ftpclient"
+	"gateway/storage/remote/ftpfiles"
+	"gateway/storage/remote/upstream"
 )
 
 // maxRemote bounds the servers that keep files.
 const maxRemote = 16
 
-// RemoteStorage is an SFTP server that keeps the files of the accounts in some groups.
+// RemoteStorage is a server that keeps the files of the accounts in some groups.
 type RemoteStorage struct {
-	Name   string
-	Groups []string
-	remote.Config
+	Name          string
+	Groups        []string
+	remote.Config                  // of an SFTP server
+	FTP           *ftpfiles.Config // nil for an SFTP server
 
-	at   hcl.Range
-	kind string
+	at              hcl.Range
+	kind            string
+	protection, pin string
+	ca              string
 }
 
 func (c *Config) remoteStorage(_ *decoder, at hcl.Range, name string) (section, error) {
@@ -40,27 +49,67 @@ func (c *Config) remoteStorage(_ *decoder, at hcl.Range, name string) (section, 
 	}
 	c.Remote = append(c.Remote, RemoteStorage{Name: name, at: at})
 	r := &c.Remote[len(c.Remote)-1]
-	kind := choice("type", &r.kind, []string{"sftp"}, "", "Kind of storage.")
+	kind := choice("type", &r.kind, []string{"sftp", "ftp"}, "", "What the server speaks. What FTP cannot do is refused: links, writing other than from the beginning, reading what is being written.")
 	groups := list("groups", "group", &r.Groups, parseGroupName, "", "Whose accounts have their files there. Of several storages, the first in the file that is named for a group of the account.")
 	address, user := text("address", &r.Address, "", "`HOST:PORT`."), text("user", &r.User, "", "Who logs in there.")
 	path := text("path", &r.Root, "", "Folder there that holds one folder per account.")
-	hostKeys := list("host_keys", "fingerprint", &r.HostKeys, func(s string) (string, error) { return s, nil }, "", "The host keys that it may have, `SHA256:...` (`ssh-keyscan HOST | ssh-keygen -lf -`).")
-	for _, st := range []*setting{&kind, &groups, &address, &user, &path, &hostKeys} {
+	for _, st := range []*setting{&kind, &groups, &address, &user, &path} {
 		st.required = true
 	}
-	key := parsed("key", "file() or env()", &r.Key, func(s string) (session.Secret, error) { return session.NewSecret(s), nil }, "", "The private key of user, in the form of OpenSSH, instead of a password.")
+	key := parsed("key", "file() or env()", &r.Key, func(s string) (session.Secret, error) { return session.NewSecret(s), nil }, "", "Of sftp: the private key of user, in the form of OpenSSH, instead of a password.")
 	key.secret = true
 	return section{settings: []setting{
-		kind, groups, address, user, secret("password", &r.Password, "The password of user."), key, hostKeys, path,
-		duration("timeout", &r.Timeout, "20s", "Time for a connection, and for an answer."),
+		kind, groups, address, user, secret("password", &r.Password, "The password of user."), key,
+		list("host_keys", "fingerprint", &r.HostKeys, func(s string) (string, error) { return s, nil }, "", "Of sftp, and needed there: the host keys that it may have, `SHA256:...` (`ssh-keyscan HOST | ssh-keygen -lf -`)."),
+		choice("tls", &r.protection, []string{"explicit", "implicit", "none"}, "", "Of ftp: `explicit` is AUTH TLS, and what holds if nothing is said; `implicit` is TLS from the first byte; `none` is in clear, and within a private network only."),
+		text("pin", &r.pin, "", "Of ftp: SHA-256 of its certificate, in hex. Without it the certificate must be good."),
+		file("ca", &r.ca, "", "Of ftp: certificates of the authorities that are trusted for it, instead of those of the system (PEM)."),
+		path,
+		count("connections", &r.Connections, upstream.MaxConnections, fmt.Sprint(upstream.DefaultConnections), "How many connections there are at most. Of ftp, each carries one file at a time, and one is left for everything else."),
+		duration("timeout", &r.Timeout, "20s", "Time for a connection, for an answer, and to wait for a connection that is free."),
 	}}, nil
 }
 
 // checkRemote checks what no setting of a block can check alone.
 func (c *Config) checkRemote(d *decoder) {
-	for _, r := range c.Remote {
-		if err := r.Check(); err != nil {
-			d.fault(r.at, "Invalid storage", sentence(fmt.Sprintf("storage %q: %v", r.Name, err)))
+	for i := range c.Remote {
+		if err := c.Remote[i].check(); err != nil {
+			d.fault(c.Remote[i].at, "Invalid storage", sentence(fmt.Sprintf("storage %q: %v", c.Remote[i].Name, err)))
 		}
 	}
+}
+
+func (r *RemoteStorage) check() (err error) {
+	switch {
+	case r.kind == "sftp" && (r.protection != "" || r.pin != "" || r.ca != ""):
+		return errors.New("tls, pin and ca are for ftp: of sftp, say host_keys")
+	case r.kind == "sftp":
+		return r.Check()
+	case len(r.HostKeys) > 0 || !r.Key.Empty():
+		return errors.New("host_keys and key are for sftp: of ftp, say password, and pin or ca")
+	}
+	f := ftpfiles.Config{
+		Address: r.Address, User: r.User, Password: r.Password, Protection: ftpclient.Explicit, Pin: r.pin,
+		Root: r.Root, Timeout: r.Timeout, Connections: r.Connections,
+	}
+	if r.protection != "" {
+		f.Protection = ftpclient.Protection(r.protection)
+	}
+	if r.ca != "" {
+		if f.Roots, err = authorities(r.ca); err != nil {
+			return err
+		}
+	}
+	r.FTP = &f
+	return f.Check()
+}
+
+// authorities reads the file of a setting "ca".
+func authorities(path string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(path)
+	roots := x509.NewCertPool()
+	if err != nil || !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ca: %s holds no certificates that can be read", shortName(path))
+	}
+	return roots, nil
 }

@@ -40,7 +40,7 @@ func (c *Config) section() section {
 			{name: "route", label: "name", many: true, doc: "A way for mail that has a name. Mail goes by the route of the sender's account, by that of the recipient's domain, or else by the one in mail.", open: c.route},
 			{name: "old_server", label: "name", many: true, doc: "Another server that is asked whether a password is right, of accounts that have none here: the one that they come from, or a directory.", open: c.oldServer},
 			{name: "storage", doc: "Where accounts keep their files.", open: fixed(c.storage)},
-			{name: "storage", label: "name", many: true, beside: true, doc: "An SFTP server behind the gateway that keeps the files of some accounts. Quotas are not kept there, links are not followed, and files are not resumed by others than the gateway.", open: c.remoteStorage},
+			{name: "storage", label: "name", many: true, beside: true, doc: "An SFTP or FTP server behind the gateway that keeps the files of some accounts. Quotas are not kept there, and files are not resumed by others than the gateway.", open: c.remoteStorage},
 			{name: "certificates", doc: "The TLS certificate. Without this block the gateway makes one by an authority of its own.", open: fixed(c.certificates)},
 			{name: "limits", doc: "How much is too much. Each limit holds for the whole node.", open: fixed(c.limits)},
 			{name: "audit", doc: "The record.", open: fixed(c.audit)},

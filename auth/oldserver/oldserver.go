@@ -10,19 +10,16 @@ package oldserver
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"gateway/internal/pinned"
 	"gateway/session"
 )
 
@@ -92,7 +89,7 @@ func (c Config) Check() error {
 		return errors.New("until: say from which day on it is not asked any more")
 	case c.Kind == SSH && !strings.HasPrefix(c.Pin, "SHA256:"):
 		return errors.New(`pin: want the fingerprint of its host key, "SHA256:..." (ssh-keyscan HOST | ssh-keygen -lf -)`)
-	case c.Kind == FTP && !private(host):
+	case c.Kind == FTP && !pinned.Private(host):
 		return errors.New("address: without TLS it must be an address of a private network, such as 10.1.2.3; else use ftp-tls, ftps or ssh")
 	case c.Filter != "" && (!c.Kind.ldap() || !strings.Contains(c.Filter, "{user}") || c.Base == ""):
 		return errors.New("filter: it is for ldap, has {user} in it, and needs base")
@@ -100,12 +97,6 @@ func (c Config) Check() error {
 		return errors.New("user: want the DN, such as uid={user},ou=people,dc=example,dc=com; or say filter and base")
 	}
 	return nil
-}
-
-// private reports whether a host is an address that does not leave one's own network.
-func private(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return err == nil && (a.IsPrivate() || a.IsLoopback())
 }
 
 // A Server is one that can be asked.
@@ -203,21 +194,4 @@ func (s *Server) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
 	return over, nil
 }
 
-func (s *Server) tls() *tls.Config {
-	host, _, _ := net.SplitHostPort(s.cfg.Address)
-	cfg := &tls.Config{ServerName: host, RootCAs: s.cfg.Roots}
-	if s.cfg.Pin == "" {
-		return cfg
-	}
-	// The pin says more than any authority could.
-	cfg.InsecureSkipVerify = true
-	cfg.VerifyConnection = func(state tls.ConnectionState) error {
-		sum := sha256.Sum256(state.PeerCertificates[0].Raw)
-		got, want := hex.EncodeToString(sum[:]), strings.ToLower(strings.ReplaceAll(s.cfg.Pin, ":", ""))
-		if subtle.ConstantTimeCompare([]byte(got), []byte(want)) != 1 {
-			return fmt.Errorf("its certificate is %s, and pinned is %s: if it was replaced, change pin; else somebody is between", got, want)
-		}
-		return nil
-	}
-	return cfg
-}
+func (s *Server) tls() *tls.Config { return pinned.TLS(s.cfg.Address, s.cfg.Pin, s.cfg.Roots) }

@@ -10,19 +10,31 @@ import (
 	"gateway/session"
 	"gateway/storage"
 	"gateway/storage/remote"
+	"gateway/storage/remote/ftpfiles"
 	"gateway/transfer"
 )
+
+// A filesServer is a server behind the gateway.
+type filesServer interface {
+	// Open opens the folder of an account.
+	Open(ctx context.Context, user string) (storage.FS, error)
+	Close() error
+}
 
 // An upstream keeps the files of accounts in some groups.
 type upstream struct {
 	config.RemoteStorage
-	server *remote.Server
+	server filesServer
 }
 
 func newUpstreams(list []config.RemoteStorage) []upstream {
 	var out []upstream
 	for _, r := range list {
-		out = append(out, upstream{r, remote.New(r.Config)})
+		var server filesServer = remote.New(r.Config)
+		if r.FTP != nil {
+			server = ftpfiles.New(*r.FTP)
+		}
+		out = append(out, upstream{r, server})
 	}
 	return out
 }

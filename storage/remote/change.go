@@ -9,20 +9,20 @@ import (
 	"strings"
 	"time"
 
-	"github.com/pkg/sftp"
-
 	"gateway/session"
 	"gateway/storage"
+	"gateway/storage/remote/upstream"
 )
 
 // Mkdir implements storage.FS.
 func (f *FS) Mkdir(ctx context.Context, name string) error {
 	c, full, err := f.notRoot(ctx, name)
+	defer c.giveBack()
 	if err == nil {
 		if _, there := c.Lstat(full); there == nil {
 			err = session.ErrExist
 		} else if err = c.Mkdir(full); err == nil {
-			err = c.Chmod(full, folderPerm)
+			err = c.Chmod(full, upstream.FolderPerm)
 		}
 	}
 	return fault("mkdir", name, err)
@@ -31,13 +31,14 @@ func (f *FS) Mkdir(ctx context.Context, name string) error {
 // Remove implements storage.FS.
 func (f *FS) Remove(ctx context.Context, name string) error {
 	c, full, err := f.notRoot(ctx, name)
+	defer c.giveBack()
 	if err != nil {
 		return fault("remove", name, err)
 	}
 	info, err := c.Lstat(full)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !f.server.underWay(full):
-		err = c.Remove(part(full))
+	case errors.Is(err, fs.ErrNotExist) && !f.server.uploads.UnderWay(full):
+		err = c.Remove(upstream.Part(full))
 	case err != nil:
 	case info.IsDir():
 		err = session.ErrIsDirectory
@@ -51,16 +52,17 @@ func (f *FS) Remove(ctx context.Context, name string) error {
 
 // forget removes what an interrupted upload of a path left, which is none of whatever has
 // the name next.
-func (f *FS) forget(c *sftp.Client, full string) {
-	if f.server.take(full) {
-		_ = c.Remove(part(full)) // mostly there is none
-		f.server.free(full)
+func (f *FS) forget(c *client, full string) {
+	if f.server.uploads.Take(full) {
+		_ = c.Remove(upstream.Part(full)) // mostly there is none
+		f.server.uploads.Free(full)
 	}
 }
 
 // RemoveDir implements storage.FS.
 func (f *FS) RemoveDir(ctx context.Context, name string) error {
 	c, full, err := f.notRoot(ctx, name)
+	defer c.giveBack()
 	if err == nil {
 		err = f.folder(c, full)
 	}
@@ -74,19 +76,19 @@ func (f *FS) RemoveDir(ctx context.Context, name string) error {
 }
 
 // emptied removes interrupted uploads from a folder that has nothing else.
-func (f *FS) emptied(ctx context.Context, c *sftp.Client, full string) error {
+func (f *FS) emptied(ctx context.Context, c *client, full string) error {
 	list, err := c.ReadDirContext(ctx, full)
 	if err != nil {
 		return err
 	}
 	for _, i := range list {
-		if !strings.HasPrefix(i.Name(), hidden) {
+		if !strings.HasPrefix(i.Name(), upstream.Hidden) {
 			return session.ErrNotEmpty
 		}
 	}
 	for _, i := range list {
 		left := path.Join(full, i.Name())
-		if f.server.underWay(path.Join(full, strings.TrimPrefix(i.Name(), hidden))) {
+		if f.server.uploads.UnderWay(upstream.Whole(left)) {
 			return session.ErrBusy
 		}
 		if err := c.Remove(left); err != nil {
@@ -99,15 +101,17 @@ func (f *FS) emptied(ctx context.Context, c *sftp.Client, full string) error {
 // Rename implements storage.FS.
 func (f *FS) Rename(ctx context.Context, from, to string, overwrite bool) error {
 	c, old, err := f.notRoot(ctx, from)
+	defer c.giveBack()
 	if err != nil {
 		return fault("rename", from, err)
 	}
-	_, target, err := f.notRoot(ctx, to)
+	other, target, err := f.notRoot(ctx, to)
+	defer other.giveBack()
 	if err != nil {
 		return fault("rename", to, err)
 	}
-	f.server.naming.Lock()
-	defer f.server.naming.Unlock()
+	f.server.uploads.Naming.Lock()
+	defer f.server.uploads.Naming.Unlock()
 	if err := rename(c, from, to, old, target, overwrite); err != nil {
 		return fault("rename", from, err)
 	}
@@ -117,7 +121,7 @@ func (f *FS) Rename(ctx context.Context, from, to string, overwrite bool) error 
 	return nil
 }
 
-func rename(c *sftp.Client, from, to, old, target string, overwrite bool) error {
+func rename(c *client, from, to, old, target string, overwrite bool) error {
 	info, err := c.Lstat(old)
 	if err != nil {
 		return err
@@ -150,13 +154,10 @@ func rename(c *sftp.Client, from, to, old, target string, overwrite bool) error 
 	return c.PosixRename(old, target)
 }
 
-// ownerMayWrite is the bit without which a file is not changed, whatever the server makes
-// of it.
-const ownerMayWrite fs.FileMode = 0o200
-
 // SetAttr implements storage.FS. What a link leads to is not changed.
 func (f *FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error {
 	c, full, err := f.notRoot(ctx, name)
+	defer c.giveBack()
 	if err != nil {
 		return fault("setattr", name, err)
 	}
@@ -169,7 +170,7 @@ func (f *FS) SetAttr(ctx context.Context, name string, attr storage.Attr) error 
 		err = session.ErrRange
 	case attr.Size != nil && info.IsDir():
 		err = session.ErrIsDirectory
-	case attr.Size != nil && info.Mode().Perm()&ownerMayWrite == 0:
+	case attr.Size != nil && info.Mode().Perm()&upstream.OwnerMayWrite == 0:
 		err = session.ErrDenied
 	default:
 		err = setAttr(attr, info.ModTime(), func(size int64) error { return c.Truncate(full, size) },
@@ -223,22 +224,23 @@ func (f *FS) LsetAttr(ctx context.Context, name string, attr storage.Attr) error
 
 // Readlink implements storage.FS: what a link says is a path of the server's.
 func (f *FS) Readlink(_ context.Context, name string) (string, error) {
-	return "", fault("readlink", name, cmp.Or(check(name), session.ErrUnsupported))
+	return "", fault("readlink", name, cmp.Or(upstream.CheckName(name), session.ErrUnsupported))
 }
 
 // Symlink implements storage.FS.
 func (f *FS) Symlink(_ context.Context, _, name string) error {
-	return fault("symlink", name, cmp.Or(check(name), session.ErrUnsupported))
+	return fault("symlink", name, cmp.Or(upstream.CheckName(name), session.ErrUnsupported))
 }
 
 // Link implements storage.FS.
 func (f *FS) Link(_ context.Context, old, name string) error {
-	return fault("link", name, cmp.Or(check(old), check(name), session.ErrUnsupported))
+	return fault("link", name, cmp.Or(upstream.CheckName(old), upstream.CheckName(name), session.ErrUnsupported))
 }
 
 // Space implements storage.FS.
 func (f *FS) Space(ctx context.Context) (storage.Space, error) {
 	c, full, err := f.at(ctx, ".")
+	defer c.giveBack()
 	if err == nil {
 		if _, can := c.HasExtension(extStatVFS); !can {
 			err = session.ErrUnsupported
@@ -260,6 +262,7 @@ func (f *FS) Space(ctx context.Context) (storage.Space, error) {
 func (f *FS) Usage(ctx context.Context) (storage.Usage, error) {
 	var out storage.Usage
 	c, full, err := f.at(ctx, ".")
+	defer c.giveBack()
 	if err != nil {
 		return out, fault("usage", ".", err)
 	}

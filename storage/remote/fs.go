@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -17,18 +16,7 @@ import (
 
 	"gateway/session"
 	"gateway/storage"
-)
-
-const (
-	// hidden is what the names of uploads begin with that are no files yet.
-	hidden = ".gateway-part-"
-	// maxNamePart is how long one part of a name may be, in bytes.
-	maxNamePart = 255
-	// maxEntries bounds a folder.
-	maxEntries = 1_000_000
-
-	folderPerm fs.FileMode = 0o750
-	filePerm   fs.FileMode = 0o640
+	"gateway/storage/remote/upstream"
 )
 
 // FS is the tree of one account.
@@ -41,19 +29,20 @@ var _ storage.FS = (*FS)(nil)
 
 // Open opens the folder of the account user, and makes it at its first use. A name that is
 // no plain folder name is refused with session.ErrName.
-func (s *Server) Open(ctx context.Context, user string) (*FS, error) {
-	f := &FS{server: s, root: path.Join(s.cfg.Root, user)}
-	if user == "." || strings.ContainsAny(user, `/\`) || check(user) != nil {
-		return nil, fmt.Errorf("open the folder of account %q: %w", user, session.ErrName)
+func (s *Server) Open(ctx context.Context, user string) (storage.FS, error) {
+	root, err := upstream.Folder(s.cfg.Root, user)
+	if err != nil {
+		return nil, err
 	}
 	c, err := s.connected(ctx)
 	if err != nil {
 		return nil, err
 	}
-	info, err := c.Lstat(f.root)
+	defer c.giveBack()
+	info, err := c.Lstat(root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := c.Mkdir(f.root); err != nil {
+		if err := c.Mkdir(root); err != nil {
 			return nil, fmt.Errorf("make the folder of account %q on the server of the files: %w", user, err)
 		}
 	case err != nil:
@@ -61,20 +50,7 @@ func (s *Server) Open(ctx context.Context, user string) (*FS, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("open the folder of account %q on the server of the files: it is none", user)
 	}
-	return f, nil
-}
-
-// check refuses names that the contract refuses.
-func check(name string) error {
-	if !fs.ValidPath(name) || strings.ContainsAny(name, "\x00\r\n") {
-		return session.ErrName
-	}
-	for part := range strings.SplitSeq(name, "/") {
-		if len(part) > maxNamePart || strings.HasPrefix(part, hidden) {
-			return session.ErrName
-		}
-	}
-	return nil
+	return &FS{server: s, root: root}, nil
 }
 
 // fault is an error as the contract has it: of a kind of package session, and without the
@@ -102,9 +78,10 @@ func fault(op, name string, err error) error {
 	return fmt.Errorf("%s %q: %w", op, name, kind)
 }
 
-// at returns the client and the path of a name whose folders are no links.
-func (f *FS) at(ctx context.Context, name string) (*sftp.Client, string, error) {
-	if err := check(name); err != nil {
+// at returns a connection, to be given back, and the path of a name whose folders are no
+// links.
+func (f *FS) at(ctx context.Context, name string) (*client, string, error) {
+	if err := upstream.CheckName(name); err != nil {
 		return nil, "", err
 	}
 	if err := ctx.Err(); err != nil {
@@ -114,6 +91,16 @@ func (f *FS) at(ctx context.Context, name string) (*sftp.Client, string, error) 
 	if err != nil {
 		return nil, "", err
 	}
+	full, err := f.path(c, name)
+	if err != nil {
+		c.giveBack()
+		return nil, "", err
+	}
+	return c, full, nil
+}
+
+// path returns the path of a name that was checked, and whose folders are no links.
+func (f *FS) path(c *client, name string) (string, error) {
 	full := f.root
 	parts := strings.Split(name, "/")
 	for _, part := range parts[:len(parts)-1] {
@@ -121,32 +108,22 @@ func (f *FS) at(ctx context.Context, name string) (*sftp.Client, string, error) 
 		info, err := c.Lstat(full)
 		switch {
 		case err != nil:
-			return nil, "", err
+			return "", err
 		case info.Mode()&fs.ModeSymlink != 0:
-			return nil, "", session.ErrDenied
+			return "", session.ErrDenied
 		case !info.IsDir():
-			return nil, "", session.ErrNotDirectory
+			return "", session.ErrNotDirectory
 		}
 	}
-	return c, path.Join(f.root, name), nil
+	return path.Join(f.root, name), nil
 }
 
 // notRoot is at for what may not be done with the tree itself.
-func (f *FS) notRoot(ctx context.Context, name string) (*sftp.Client, string, error) {
+func (f *FS) notRoot(ctx context.Context, name string) (*client, string, error) {
 	if name == "." {
 		return nil, "", session.ErrDenied
 	}
 	return f.at(ctx, name)
-}
-
-// part is the hidden name of an upload of that path.
-func part(full string) string {
-	base := path.Base(full)
-	if len(hidden)+len(base) > maxNamePart {
-		sum := sha256.Sum256([]byte(base))
-		base = fmt.Sprintf("%x", sum[:16])
-	}
-	return path.Join(path.Dir(full), hidden+base)
 }
 
 func infoOf(name string, i os.FileInfo) storage.Info {
@@ -168,12 +145,13 @@ func (f *FS) lstat(ctx context.Context, name string) (storage.Info, error) {
 	if err != nil {
 		return storage.Info{}, err
 	}
+	defer c.giveBack()
 	info, err := c.Lstat(full)
 	if err == nil {
 		return infoOf(path.Base(name), info), nil
 	}
-	if errors.Is(err, fs.ErrNotExist) && name != "." && !f.server.underWay(full) {
-		if left, partErr := c.Lstat(part(full)); partErr == nil && left.Mode().IsRegular() {
+	if errors.Is(err, fs.ErrNotExist) && name != "." && !f.server.uploads.UnderWay(full) {
+		if left, partErr := c.Lstat(upstream.Part(full)); partErr == nil && left.Mode().IsRegular() {
 			out := infoOf(path.Base(name), left)
 			out.Partial = true
 			return out, nil
@@ -197,31 +175,37 @@ func (f *FS) Stat(ctx context.Context, name string) (storage.Info, error) {
 // List implements storage.FS.
 func (f *FS) List(ctx context.Context, name string) iter.Seq2[storage.Info, error] {
 	return func(yield func(storage.Info, error) bool) {
-		c, full, err := f.at(ctx, name)
-		if err == nil {
-			err = f.folder(c, full)
-		}
-		var list []os.FileInfo
-		if err == nil {
-			list, err = c.ReadDirContext(ctx, full)
-		}
-		if err == nil && len(list) > maxEntries {
-			err = fmt.Errorf("the folder has more than %d entries", maxEntries)
-		}
+		list, err := f.entries(ctx, name)
 		if err != nil {
 			yield(storage.Info{}, fault("list", name, err))
 			return
 		}
 		for _, i := range list {
-			if n := i.Name(); check(n) == nil && n != "." && !strings.Contains(n, "/") && !yield(infoOf(n, i), nil) {
+			if n := i.Name(); upstream.Entry(n) && !yield(infoOf(n, i), nil) {
 				return
 			}
 		}
 	}
 }
 
+func (f *FS) entries(ctx context.Context, name string) ([]os.FileInfo, error) {
+	c, full, err := f.at(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer c.giveBack()
+	if err := f.folder(c, full); err != nil {
+		return nil, err
+	}
+	list, err := c.ReadDirContext(ctx, full)
+	if err == nil && len(list) > upstream.MaxEntries {
+		err = fmt.Errorf("the folder has more than %d entries", upstream.MaxEntries)
+	}
+	return list, err
+}
+
 // folder is an error unless a path is a folder, and no link to one.
-func (f *FS) folder(c *sftp.Client, full string) error {
+func (f *FS) folder(c *client, full string) error {
 	info, err := c.Lstat(full)
 	switch {
 	case err != nil:
@@ -237,10 +221,10 @@ func (f *FS) folder(c *sftp.Client, full string) error {
 // Open implements storage.FS.
 func (f *FS) Open(ctx context.Context, name string) (storage.File, error) {
 	c, full, err := f.at(ctx, name)
-	var info os.FileInfo
-	if err == nil {
-		info, err = c.Lstat(full)
+	if err != nil {
+		return nil, fault("open", name, err)
 	}
+	info, err := c.Lstat(full)
 	switch {
 	case err != nil:
 	case info.IsDir():
@@ -248,43 +232,21 @@ func (f *FS) Open(ctx context.Context, name string) (storage.File, error) {
 	case !info.Mode().IsRegular():
 		err = session.ErrDenied
 	}
+	var file *sftp.File
+	if err == nil {
+		file, err = c.Open(full)
+	}
+	if err == nil { // another may have the name by now
+		if info, err = file.Stat(); err != nil {
+			_ = file.Close()
+		}
+	}
 	if err != nil {
+		c.giveBack()
 		return nil, fault("open", name, err)
 	}
-	file, err := c.Open(full)
-	if err != nil {
-		return nil, fault("open", name, err)
-	}
-	return &opened{name, file}, nil
+	return newOpened(name, c, file, info.Size(), f.server.cfg.Timeout), nil
 }
 
-// opened is a storage.File.
-type opened struct {
-	name string
-	file *sftp.File
-}
-
-func (o *opened) ReadAt(p []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fault("read", o.name, session.ErrRange)
-	}
-	n, err := o.file.ReadAt(p, off)
-	if err == nil || err == io.EOF {
-		return n, err
-	}
-	return n, fault("read", o.name, err)
-}
-
-func (o *opened) Stat() (storage.Info, error) {
-	info, err := o.file.Stat()
-	if err != nil {
-		return storage.Info{}, fault("stat", o.name, err)
-	}
-	return infoOf(path.Base(o.name), info), nil
-}
-
-func (o *opened) OS() *os.File { return nil }
-func (o *opened) Close() error { return fault("close", o.name, o.file.Close()) }
-
-// Close implements storage.FS. The connection stays, for others.
+// Close implements storage.FS. The connections stay, for others.
 func (f *FS) Close() error { return nil }

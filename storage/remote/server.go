@@ -16,13 +16,12 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 
 	"gateway/session"
+	"gateway/storage/remote/upstream"
 )
 
 // Config is an SFTP server.
@@ -37,11 +36,14 @@ type Config struct {
 	// Root is the folder there in which the accounts have theirs.
 	Root string
 	// Timeout is for a connection, and for an answer that nothing else shows to be on its
-	// way. Zero means 20 s.
+	// way. Zero means upstream.DefaultTimeout.
 	Timeout time.Duration
-}
+	// Connections is how many there are at most, each for several at the same time. Zero
+	// means upstream.DefaultConnections.
+	Connections int
 
-const defaultTimeout = 20 * time.Second
+	dial func(ctx context.Context, network, address string) (net.Conn, error) // of a test
+}
 
 // Check reports what in a Config cannot be.
 func (c Config) Check() error {
@@ -57,6 +59,8 @@ func (c Config) Check() error {
 		return errors.New(`host_keys: want fingerprints, "SHA256:..." (ssh-keyscan HOST | ssh-keygen -lf -)`)
 	case !path.IsAbs(c.Root) || path.Clean(c.Root) != c.Root:
 		return fmt.Errorf("path %q: want a whole path in its shortest form, such as /srv/files", c.Root)
+	case c.Connections < 0 || c.Connections > upstream.MaxConnections:
+		return fmt.Errorf("connections: want 1 to %d", upstream.MaxConnections)
 	}
 	_, err := c.auth()
 	return err
@@ -80,94 +84,26 @@ const (
 	extStatVFS = "statvfs@openssh.com"
 )
 
-// Server is an SFTP server that is connected to when somebody needs it, and stays so. Its
-// methods may be called at the same time from any goroutine.
+// Server is an SFTP server that is connected to when somebody needs it, by up to
+// Config.Connections at once. Its methods may be called at the same time from any goroutine.
 type Server struct {
-	cfg Config
-
-	mu     sync.Mutex
-	client *sftp.Client
-	under  *ssh.Client     // what client speaks over
-	busy   map[string]bool // paths of uploads that are under way
-
-	// naming is held while it is looked whether a name is free, and it is taken.
-	naming sync.Mutex
+	cfg     Config
+	pool    *upstream.Pool[*conn]
+	uploads upstream.Uploads
 }
 
 // New returns the Server of a Config that was checked.
 func New(cfg Config) *Server {
 	if cfg.Timeout == 0 {
-		cfg.Timeout = defaultTimeout
+		cfg.Timeout = upstream.DefaultTimeout
 	}
-	return &Server{cfg: cfg, busy: make(map[string]bool)}
+	s := &Server{cfg: cfg}
+	s.pool = upstream.NewPool(upstream.PoolConfig{Connections: cfg.Connections, Timeout: cfg.Timeout}, s.connect)
+	return s
 }
 
-// Close ends the connection. What is under way fails.
-func (s *Server) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == nil {
-		return nil
-	}
-	err := s.under.Close() // which ends the client; closed by itself it would wait for the server
-	s.client, s.under = nil, nil
-	return err
-}
-
-// connected returns the client of the connection, which it makes if there is none. The
-// error wraps session.ErrUnavailable.
-func (s *Server) connected(ctx context.Context) (*sftp.Client, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client != nil {
-		return s.client, nil
-	}
-	under, c, err := s.connect(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("connect to the server of the files: %w: %w", session.ErrUnavailable, err)
-	}
-	s.client, s.under = c, under
-	return c, nil
-}
-
-func (s *Server) connect(ctx context.Context) (*ssh.Client, *sftp.Client, error) {
-	auth, err := s.cfg.auth()
-	if err != nil {
-		return nil, nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
-	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", s.cfg.Address)
-	if err != nil {
-		return nil, nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	over, channels, requests, err := ssh.NewClientConn(conn, s.cfg.Address, &ssh.ClientConfig{
-		User: s.cfg.User, Auth: []ssh.AuthMethod{auth}, HostKeyCallback: s.known,
-	})
-	if err != nil {
-		stop()
-		_ = conn.Close()
-		return nil, nil, err
-	}
-	client := ssh.NewClient(over, channels, requests)
-	files, err := sftp.NewClient(client, sftp.UseConcurrentReads(true), sftp.UseConcurrentWrites(true))
-	if err == nil && !stop() {
-		err = context.Cause(ctx)
-	}
-	if err == nil {
-		if _, can := files.HasExtension(extRename); !can {
-			err = fmt.Errorf("it has no %s, so that no file could be replaced at once", extRename)
-		}
-	}
-	if err != nil {
-		_ = client.Close()
-		return nil, nil, err
-	}
-	go s.watch(client, files)
-	return client, files, nil
-}
+// Close ends the connections. What is under way fails.
+func (s *Server) Close() error { return s.pool.Close() }
 
 // known accepts the keys that are configured.
 func (s *Server) known(_ string, _ net.Addr, key ssh.PublicKey) error {
@@ -176,58 +112,4 @@ func (s *Server) known(_ string, _ net.Addr, key ssh.PublicKey) error {
 		return nil
 	}
 	return fmt.Errorf("its host key is %s, and configured is %s: if it was replaced, change host_keys; else somebody is between", got, strings.Join(s.cfg.HostKeys, " or "))
-}
-
-// watch asks now and then whether the server is there, and ends the connection if it does
-// not answer: whoever waits for it then hears of that, and the next one connects anew.
-func (s *Server) watch(client *ssh.Client, files *sftp.Client) {
-	over := make(chan struct{})
-	go func() {
-		_ = files.Wait()
-		close(over)
-	}()
-	tick := time.NewTicker(s.cfg.Timeout)
-	defer tick.Stop()
-	for alive := true; alive; {
-		select {
-		case <-over:
-			alive = false
-		case <-tick.C:
-			late := time.AfterFunc(s.cfg.Timeout, func() { _ = client.Close() })
-			if _, _, err := client.SendRequest("keepalive@openssh.com", true, nil); err != nil {
-				alive = false
-			}
-			late.Stop()
-		}
-	}
-	s.mu.Lock()
-	if s.client == files {
-		s.client, s.under = nil, nil
-	}
-	s.mu.Unlock()
-	_ = client.Close()
-}
-
-// take reserves a path for an upload.
-func (s *Server) take(path string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.busy[path] {
-		return false
-	}
-	s.busy[path] = true
-	return true
-}
-
-func (s *Server) free(path string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.busy, path)
-}
-
-// underWay reports whether an upload of a path is.
-func (s *Server) underWay(path string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.busy[path]
 }

@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"io"
 	"io/fs"
@@ -15,12 +14,13 @@ import (
 
 	"gateway/session"
 	"gateway/storage"
+	"gateway/storage/remote/upstream"
 )
 
 // upload is a storage.Upload.
 type upload struct {
 	fs         *FS
-	client     *sftp.Client
+	client     *client
 	name, full string
 	// part is its hidden name: that by which it can be resumed, of the first upload of a
 	// name, and one of its own of those beside it.
@@ -28,7 +28,8 @@ type upload struct {
 	first bool
 	opts  storage.CreateOptions
 	file  *sftp.File
-	was   os.FileInfo // what had the name at Create; nil for nothing
+	out   *upstream.Behind // writes to file
+	was   os.FileInfo      // what had the name at Create; nil for nothing
 
 	mu    sync.Mutex
 	perm  fs.FileMode
@@ -46,14 +47,16 @@ func (f *FS) Create(ctx context.Context, name string, opts storage.CreateOptions
 		err = session.ErrUnsupported
 	}
 	if err != nil {
+		c.giveBack()
 		return nil, fault("create", name, err)
 	}
-	u := &upload{fs: f, client: c, name: name, full: full, part: part(full), first: f.server.take(full), opts: opts, perm: filePerm}
+	u := &upload{fs: f, client: c, name: name, full: full, part: upstream.Part(full), first: f.server.uploads.Take(full), opts: opts, perm: upstream.FilePerm}
 	if !u.first {
 		if opts.Keep != 0 {
+			c.giveBack()
 			return nil, fault("create", name, session.ErrBusy)
 		}
-		u.part = path.Join(path.Dir(full), hidden+rand.Text())
+		u.part = upstream.OwnPart(full)
 	}
 	if opts.Perm != 0 {
 		u.perm = opts.Perm.Perm()
@@ -62,13 +65,18 @@ func (f *FS) Create(ctx context.Context, name string, opts storage.CreateOptions
 		u.free()
 		return nil, fault("create", name, err)
 	}
+	u.out = upstream.NewBehind(func(p []byte, off int64) error {
+		_, err := u.file.WriteAt(p, off)
+		return err
+	})
 	return u, nil
 }
 
-// free lets another upload of the name be the first.
+// free lets another upload of the name be the first, and others have the connection.
 func (u *upload) free() {
+	u.client.giveBack()
 	if u.first {
-		u.fs.server.free(u.full)
+		u.fs.server.uploads.Free(u.full)
 	}
 }
 
@@ -81,14 +89,14 @@ func (u *upload) begin() error {
 	if err == nil {
 		u.was = there
 	}
-	left, leftErr := u.client.Lstat(part(u.full))
+	left, leftErr := u.client.Lstat(upstream.Part(u.full))
 	partial := u.first && leftErr == nil && left.Mode().IsRegular()
 	switch {
 	case u.was != nil && u.was.IsDir():
 		return session.ErrIsDirectory
 	case u.was != nil && !u.was.Mode().IsRegular():
 		return session.ErrDenied
-	case u.was != nil && u.was.Mode().Perm()&ownerMayWrite == 0:
+	case u.was != nil && u.was.Mode().Perm()&upstream.OwnerMayWrite == 0:
 		return session.ErrDenied
 	case u.was != nil && u.opts.Exclusive:
 		return session.ErrExist
@@ -167,6 +175,9 @@ func (u *upload) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fault("read", u.name, session.ErrRange)
 	}
+	if err := u.out.Flush(); err != nil {
+		return 0, fault("read", u.name, err)
+	}
 	n, err := u.file.ReadAt(p, off)
 	if err == nil || err == io.EOF {
 		return n, err
@@ -174,16 +185,17 @@ func (u *upload) ReadAt(p []byte, off int64) (int, error) {
 	return n, fault("read", u.name, err)
 }
 
+// WriteAt returns before the server has all: what fails then fails what is called next.
 func (u *upload) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fault("write", u.name, session.ErrRange)
 	}
-	n, err := u.file.WriteAt(p, off)
+	n, err := u.out.WriteAt(p, off)
 	return n, fault("write", u.name, err)
 }
 
 func (u *upload) Stat() (storage.Info, error) {
-	i, err := u.file.Stat()
+	i, err := u.stat()
 	if err != nil {
 		return storage.Info{}, fault("stat", u.name, err)
 	}
@@ -194,10 +206,18 @@ func (u *upload) Stat() (storage.Info, error) {
 	return info, nil
 }
 
+// stat describes the hidden file when all is there that was written.
+func (u *upload) stat() (os.FileInfo, error) {
+	if err := u.out.Flush(); err != nil {
+		return nil, err
+	}
+	return u.file.Stat()
+}
+
 func (u *upload) OS() *os.File { return nil }
 
 func (u *upload) SetAttr(attr storage.Attr) error {
-	now, err := u.file.Stat()
+	now, err := u.stat()
 	if err == nil {
 		err = setAttr(attr, now.ModTime(), u.file.Truncate, func(m fs.FileMode) error {
 			u.mu.Lock()
@@ -213,6 +233,9 @@ func (u *upload) Sync() error { return fault("sync", u.name, u.sync()) }
 
 // sync is nothing where the server cannot: then it says by itself when content is safe.
 func (u *upload) sync() error {
+	if err := u.out.Flush(); err != nil {
+		return err
+	}
 	if _, can := u.client.HasExtension(extSync); !can {
 		return nil
 	}
@@ -234,7 +257,10 @@ func (u *upload) Commit(ctx context.Context) error {
 		return fault("commit", u.name, session.ErrClosed)
 	}
 	defer u.free()
-	err := ctx.Err()
+	err := u.out.Flush()
+	if err == nil {
+		err = ctx.Err()
+	}
 	if err == nil {
 		err = u.file.Chmod(u.perm)
 	}
@@ -255,8 +281,8 @@ func (u *upload) Commit(ctx context.Context) error {
 
 // show gives the hidden file its name, if that has not come to be another's meanwhile.
 func (u *upload) show() error {
-	u.fs.server.naming.Lock()
-	defer u.fs.server.naming.Unlock()
+	u.fs.server.uploads.Naming.Lock()
+	defer u.fs.server.uploads.Naming.Unlock()
 	there, err := u.client.Lstat(u.full)
 	exists := err == nil
 	switch {
@@ -279,18 +305,19 @@ func (u *upload) Abort(resumable bool) error {
 	if !u.end() {
 		return fault("abort", u.name, session.ErrClosed)
 	}
+	defer u.free()
+	flushed := u.out.Flush()
 	var err error
 	if resumable {
-		err = u.sync()
+		err = errors.Join(flushed, u.sync())
 	}
 	err = errors.Join(err, u.file.Close())
 	switch {
-	case !resumable || !u.first && !u.fs.server.take(u.full):
+	case !resumable || !u.first && !u.fs.server.uploads.Take(u.full):
 		err = errors.Join(err, u.client.Remove(u.part))
 	case !u.first: // the other one is over: this is the later interruption
 		u.first = true
-		err = errors.Join(err, u.client.PosixRename(u.part, part(u.full)))
+		err = errors.Join(err, u.client.PosixRename(u.part, upstream.Part(u.full)))
 	}
-	u.free()
 	return fault("abort", u.name, err)
 }

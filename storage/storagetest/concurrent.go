@@ -77,6 +77,7 @@ func concurrentCases() []testCase {
 			const size = 100_000
 			put(t, tree, "a", strings.Repeat("0", size))
 			var wg sync.WaitGroup
+			defer wg.Wait()
 			for i := range 4 {
 				wg.Go(func() {
 					content := strings.Repeat(fmt.Sprint(i+1), size)

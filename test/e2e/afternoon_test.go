@@ -117,6 +117,11 @@ func afternoon(t *testing.T, old oldServer) {
 
 // startVsftpd runs it with guests of pam_userdb, whose passwords are in clear.
 func startVsftpd(t *testing.T, dir, port string, users map[string]string) []string {
+	return runVsftpd(t, dir, port, users, "")
+}
+
+// runVsftpd is startVsftpd with further settings.
+func runVsftpd(t *testing.T, dir, port string, users map[string]string, more string) []string {
 	program := unpacked(t, "vsftpd/usr/sbin/vsftpd")
 	if _, err := exec.LookPath("db5.3_load"); err != nil {
 		t.Skip("db5.3-util is not installed")
@@ -149,13 +154,18 @@ chroot_local_user=YES
 allow_writeable_chroot=YES
 pam_service_name=`+service+`
 secure_chroot_dir=/var/run/vsftpd/empty
-`)
+`+more)
 	daemon(t, program, conf)
 	return []string{conf, settings(t, dir, "login.dump", must(t, "", "db5.3_dump", "-p", database))}
 }
 
 // startProFTPD runs it with an AuthUserFile that ftpasswd wrote.
 func startProFTPD(t *testing.T, dir, port string, users map[string]string) []string {
+	return runProFTPD(t, dir, port, users, "")
+}
+
+// runProFTPD is startProFTPD with further settings.
+func runProFTPD(t *testing.T, dir, port string, users map[string]string, more string) []string {
 	root := unpacked(t, "proftpd-core")
 	uid, gid := ids(t, filesOf)
 	passwords := filepath.Join(dir, "ftpd.passwd")
@@ -180,7 +190,7 @@ SystemLog {dir}/log
 AuthPAM off
 AuthOrder mod_auth_file.c
 AuthUserFile {dir}/ftpd.passwd
-`)
+`+more)
 	daemon(t, root+"/usr/sbin/proftpd", "-n", "-q", "-c", conf)
 	return []string{conf}
 }
@@ -188,6 +198,11 @@ AuthUserFile {dir}/ftpd.passwd
 // startPureFTPd runs it with users of pure-pw, whose hashes take as long as that found
 // right on this machine.
 func startPureFTPd(t *testing.T, dir, port string, users map[string]string) []string {
+	return runPureFTPd(t, dir, port, users, []string{"-N", "10", "-n", "100"})
+}
+
+// runPureFTPd is startPureFTPd with options of pure-pw and of the server.
+func runPureFTPd(t *testing.T, dir, port string, users map[string]string, account []string, more ...string) []string {
 	tools, program := unpacked(t, "pure-ftpd-common"), unpacked(t, "pure-ftpd/usr/sbin/pure-ftpd")
 	uid, gid := ids(t, filesOf)
 	purepw := tools + "/usr/bin/pure-pw"
@@ -196,12 +211,12 @@ func startPureFTPd(t *testing.T, dir, port string, users map[string]string) []st
 	}
 	passwords := filepath.Join(dir, "pureftpd.passwd")
 	for user, secret := range users {
-		must(t, secret+"\n"+secret+"\n", purepw, "useradd", user, "-f", passwords, "-u", fmt.Sprint(uid), "-g", fmt.Sprint(gid),
-			"-d", filepath.Join(dir, "srv", user), "-N", "10", "-n", "100")
+		must(t, secret+"\n"+secret+"\n", purepw, append([]string{"useradd", user, "-f", passwords, "-u", fmt.Sprint(uid), "-g", fmt.Sprint(gid),
+			"-d", filepath.Join(dir, "srv", user)}, account...)...)
 	}
 	database := filepath.Join(dir, "users.pdb")
 	must(t, "", purepw, "mkdb", database, "-f", passwords)
-	daemon(t, program, "--bind", "127.0.0.1,"+port, "--ipv4only", "--pidfile", filepath.Join(dir, "pid"), "--login", "puredb:"+database,
-		"--minuid", "1", "--noanonymous", "--chrooteveryone", "--dontresolve", "--syslogfacility", "none")
+	daemon(t, program, append([]string{"--bind", "127.0.0.1," + port, "--ipv4only", "--pidfile", filepath.Join(dir, "pid"), "--login", "puredb:" + database,
+		"--minuid", "1", "--noanonymous", "--chrooteveryone", "--dontresolve", "--syslogfacility", "none"}, more...)...)
 	return []string{passwords}
 }
