@@ -195,6 +195,13 @@ func TestMistakes(t *testing.T) {
 		"not a text":             {minimal + "node = [\"a\"]\n", []string{"a text in quotes is expected"}},
 		"unset variable":         {minimal + "node = env(\"GATEWAY_TEST_NO_SUCH\")\n", []string{"GATEWAY_TEST_NO_SUCH is not set"}},
 		"missing file":           {minimal + "node = file(\"no-such-file\")\n", []string{"no-such-file", "no such file"}},
+		"mount at the root":      {minimal + own("mount = \"/\""), []string{"mount \"/\": want a folder"}},
+		"mount from nowhere":     {minimal + own("mount = \"a\""), []string{"mount \"a\": want a folder"}},
+		"mount with dots":        {minimal + own("mount = \"/a/../b\""), []string{"want a folder as accounts see it"}},
+		"mount within a mount":   {minimal + own("mount = \"/a\"") + strings.Replace(own("mount = \"/a/b\""), "\"own\"", "\"second\"", 1), []string{"storage \"second\"", "one within the other"}},
+		"own login with a user":  {minimal + own("user = \"x\""), []string{"logs in as the account: leave out user"}},
+		"own login, bad path":    {minimal + own("path = \"home/{user}\""), []string{"want a whole path"}},
+		"nobody who logs in":     {minimal + strings.Replace(own(""), "\"own\"\n}", "\"fixed\"\n}", 1), []string{"user: say who logs in there"}},
 		"setuid":                 {minimal + "storage {\n  file_mode = \"4640\"\n}\n", []string{"line 7", "setuid"}},
 		"mode in words":          {minimal + "storage {\n  folder_mode = \"u=rwx\"\n}\n", []string{"not a mode such as"}},
 		"mode for nobody":        {minimal + "storage {\n  folder_mode = \"0640\"\n}\n", []string{"shuts out the gateway"}},
@@ -281,6 +288,11 @@ func TestParseSize(t *testing.T) {
 			t.Errorf("%q is taken as %d", text, got)
 		}
 	}
+}
+
+// own is a storage that each account logs in to by itself.
+func own(more string) string {
+	return "storage \"own\" {\n  type = \"sftp\"\n  groups = [\"g\"]\n  address = \"10.0.0.1:22\"\n  host_keys = [\"SHA256:x\"]\n" + more + "\n  login = \"own\"\n}\n"
 }
 
 // docs/config.md is printed from the settings and must not lag behind them.

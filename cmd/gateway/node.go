@@ -98,6 +98,7 @@ func (n *node) openGate(ctx context.Context) error {
 	cfg.Mail, cfg.TokenUsed = n.mail, n.accounts.TokenUsed
 	cfg.KeyUsed, cfg.NameKey, cfg.Log = n.accounts.Used, n.nameKey, n.log
 	cfg.History, cfg.CohortKey = n.accounts, n.cohortKey
+	cfg.HandsOn = n.handsOn
 	n.gate = session.NewGate(cfg)
 	return nil
 }

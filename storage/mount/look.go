@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"gateway/session"
@@ -63,7 +65,7 @@ func (f *FS) List(ctx context.Context, name string) iter.Seq2[storage.Info, erro
 				}
 			}
 		}
-		for entry := range here {
+		for _, entry := range slices.Sorted(maps.Keys(here)) {
 			if !yield(f.folder(entry), nil) {
 				return
 			}

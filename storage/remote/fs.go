@@ -27,6 +27,23 @@ type FS struct {
 
 var _ storage.FS = (*FS)(nil)
 
+// OpenFolder opens a folder that is there, whoever's it is; "." is where the login begins.
+func (s *Server) OpenFolder(ctx context.Context, folder string) (storage.FS, error) {
+	c, err := s.connected(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer c.giveBack()
+	root := path.Clean(folder)
+	switch info, err := c.Lstat(root); {
+	case err != nil:
+		return nil, fmt.Errorf("open folder %q on the server of the files: %w", folder, err)
+	case !info.IsDir():
+		return nil, fmt.Errorf("open folder %q on the server of the files: %w", folder, session.ErrNotDirectory)
+	}
+	return &FS{server: s, root: root}, nil
+}
+
 // Open opens the folder of the account user, and makes it at its first use. A name that is
 // no plain folder name is refused with session.ErrName.
 func (s *Server) Open(ctx context.Context, user string) (storage.FS, error) {

@@ -66,6 +66,42 @@ func (c *Conn) dated(path string, e Entry) (Entry, error) {
 	return e, err
 }
 
+// WorkingFolder is the folder in which relative names are now: after the login, where that
+// begins.
+func (c *Conn) WorkingFolder(ctx context.Context) (string, error) {
+	defer context.AfterFunc(ctx, c.abandon)()
+	r, err := c.ask(2, "PWD", "")
+	if err != nil {
+		return "", err
+	}
+	folder, ok := quotedPath(r.text())
+	if !ok {
+		return "", fmt.Errorf("PWD: it names no folder in %q", clip(r.text()))
+	}
+	return folder, nil
+}
+
+// quotedPath reads the path of a 257, in quotes, of which those within are written twice (RFC
+// 959, appendix II). It must be a whole one.
+func quotedPath(text string) (string, bool) {
+	rest, found := strings.CutPrefix(strings.TrimSpace(text), `"`)
+	if !found {
+		return "", false
+	}
+	var out strings.Builder
+	for {
+		part, after, closed := strings.Cut(rest, `"`)
+		out.WriteString(part)
+		if !closed {
+			return "", false
+		}
+		if rest, found = strings.CutPrefix(after, `"`); !found {
+			return out.String(), strings.HasPrefix(out.String(), "/")
+		}
+		out.WriteByte('"')
+	}
+}
+
 // Size is how many bytes a file has.
 func (c *Conn) Size(ctx context.Context, path string) (int64, error) {
 	defer context.AfterFunc(ctx, c.abandon)()

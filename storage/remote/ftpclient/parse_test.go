@@ -173,3 +173,15 @@ func FuzzListing(f *testing.F) {
 		}
 	})
 }
+
+func TestQuotedPath(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{ // empty for none
+		`"/home/joe" is the current directory`: "/home/joe", `"/a ""b"" c" is it`: `/a "b" c`, `"/"`: "/", `"/a"""`: `/a"`,
+		`"/a`: "", `/a`: "", `"relative"`: "", `""`: "", ``: "",
+	} {
+		if got, ok := quotedPath(text); ok != (want != "") || ok && got != want {
+			t.Errorf("%s: got %q, %v, want %q", text, got, ok, want)
+		}
+	}
+}

@@ -21,6 +21,7 @@ import (
 	"net"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"gateway/internal/pinned"
@@ -89,6 +90,9 @@ type Server struct {
 	cfg     Config
 	pool    *upstream.Pool[*ftpclient.Conn]
 	uploads upstream.Uploads
+
+	asking sync.Mutex
+	home   string // where the login begins, once that was asked
 }
 
 // New returns the Server of a Config that was checked.
@@ -104,6 +108,42 @@ func New(cfg Config) *Server {
 
 // Close ends the connections. What is under way fails.
 func (s *Server) Close() error { return s.pool.Close() }
+
+// OpenFolder opens a folder that is there, whoever's it is; "." is where the login begins.
+func (s *Server) OpenFolder(ctx context.Context, folder string) (storage.FS, error) {
+	f := &FS{server: s, root: path.Clean(folder)}
+	c, err := f.lend(ctx, upstream.Brief)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Return()
+	if f.root == "." {
+		f.root, err = s.begins(ctx, c)
+		return f, err
+	}
+	switch there, err := stat(ctx, c, f.root); {
+	case err != nil:
+		return nil, fmt.Errorf("open folder %q on the server of the files: %w", folder, err)
+	case there.Kind != ftpclient.Folder:
+		return nil, fmt.Errorf("open folder %q on the server of the files: %w", folder, session.ErrNotDirectory)
+	}
+	return f, nil
+}
+
+// begins is the folder in which the login begins, by its whole name: what is asked later changes
+// the working folder, so that it is asked once, before all else.
+func (s *Server) begins(ctx context.Context, c lease) (string, error) {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if s.home == "" {
+		home, err := c.Conn.WorkingFolder(ctx)
+		if err != nil {
+			return "", fmt.Errorf("open the folder of the login on the server of the files: %w: %w", session.ErrUnavailable, err)
+		}
+		s.home = path.Clean(home)
+	}
+	return s.home, nil
+}
 
 // Open opens the folder of the account user, and makes it at its first use. A name that is
 // no plain folder name is refused with session.ErrName.
