@@ -17,9 +17,13 @@ import (
 func (c *conn) userName(ctx context.Context, user string) reply {
 	c.logout()
 	c.reset()
-	switch err := c.attempt.Claim(ctx, user); {
+	if r, said := c.byCertificate(ctx, user); said {
+		return r
+	}
+	switch err := c.attempt.Claim(ctx, user, session.MethodPassword); {
 	case err == nil:
-		return c.named(ctx, user)
+		c.user, c.state = user, named
+		return reply{331, "Please specify the password."}
 	case errors.Is(err, session.ErrInsecure):
 		c.user, c.state = user, refused
 		return loginReply(err)
@@ -70,24 +74,25 @@ func (c *conn) enter(ctx context.Context, sess *session.Session, welcome reply) 
 	return welcome
 }
 
-// named goes on with a name that a credential may be asked for. Where the TLS
-// client showed a certificate whose key the account has, that is the credential,
-// and if it is enough no password is asked for (232: RFC 2228, section 5). Whatever
-// is wrong with it, the answer is that of a client without one.
-func (c *conn) named(ctx context.Context, user string) reply {
-	if key, ok := c.certificate(); ok && c.attempt.Knows(ctx, user, key).Known {
-		sess, err := c.attempt.Offer(ctx, session.PublicKey(user, key))
-		switch {
-		case err == nil:
-			r := c.enter(ctx, sess, reply{232, "Logged in by certificate."})
-			c.certified = c.state == ready
-			return r
-		case errors.Is(err, session.ErrTooMany), errors.Is(err, session.ErrUnavailable):
-			return c.loginFailed(err)
-		}
+// byCertificate logs in who showed a certificate whose key the account has: that is the
+// credential, and if it is enough no password is asked for (232: RFC 2228, section 5).
+// Whatever else is wrong with it, the answer is that of a client without one.
+func (c *conn) byCertificate(ctx context.Context, user string) (r reply, said bool) {
+	key, shown := c.certificate()
+	if !shown || !c.attempt.Knows(ctx, user, key).Known {
+		return none, false
 	}
-	c.user, c.state = user, named
-	return reply{331, "Please specify the password."}
+	sess, err := c.attempt.Offer(ctx, session.PublicKey(user, key))
+	switch {
+	case err == nil:
+		r = c.enter(ctx, sess, reply{232, "Logged in by certificate."})
+		c.certified = c.state == ready
+		return r, true
+	case errors.Is(err, session.ErrTooMany), errors.Is(err, session.ErrUnavailable):
+		return c.loginFailed(err), true
+	default:
+		return none, false
+	}
 }
 
 // loginFailed is the reply to a login that was not granted; a 421 closes.

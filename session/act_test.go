@@ -98,7 +98,7 @@ func TestDrop(t *testing.T) {
 		return session.Verdict{Allowed: q.Phase == session.PhaseConnect, Drop: q.Phase != session.PhaseConnect, Rule: "drop"}
 	}))
 	for name, try := range map[string]func(*session.Attempt) error{
-		"named": func(a *session.Attempt) error { return a.Claim(t.Context(), "alice") },
+		"named": func(a *session.Attempt) error { return a.Claim(t.Context(), "alice", session.MethodPassword) },
 		"proven": func(a *session.Attempt) error {
 			_, err := a.Offer(t.Context(), session.Password("alice", "right"))
 			return err

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -99,29 +100,50 @@ func (a *Attempt) Count(in, out int64) {
 	a.out.Add(out)
 }
 
-// Claim is a name before any proof (USER, the first answer of AUTH LOGIN). It
-// returns ErrInsecure if a credential for that name must not be asked for over
-// this channel, ErrPaused if not now, ErrUnavailable if that cannot be said now,
-// ErrTooMany after maxRefusedClaims of the first two, and nil otherwise: also for names that do not
-// exist or will be refused, which are told apart only by the record. ErrDropped is a peer
-// that a rule hangs up on.
-func (a *Attempt) Claim(ctx context.Context, user string) error {
-	d, err := a.decide(ctx, user, "")
+// Claim is a name before any proof (USER, the first answer of AUTH LOGIN), of which a
+// proof by m or one of the others would be asked for. It returns ErrInsecure if none of
+// them may be asked for over this channel, ErrPaused if not now, ErrUnavailable if that
+// cannot be said now, ErrTooMany after maxRefusedClaims of the first two, and nil
+// otherwise: also for names that do not exist or will be refused, which are told apart
+// only by the record. ErrDropped is a peer that a rule hangs up on.
+func (a *Attempt) Claim(ctx context.Context, user string, m Method, others ...Method) error {
+	d, err := a.decide(ctx, user, m)
 	if err != nil {
 		return err
 	}
+	if d.verdict.mayAsk() || a.anyInsteadOf(d.request, proofs(m, others...)) {
+		return nil
+	}
+	d.offered = "" // nothing was
 	if d.verdict.Drop {
 		return a.drop(d, CredentialNone)
 	}
-	if d.verdict.Insecure {
-		if a.claims++; a.claims > maxRefusedClaims {
-			a.gate.cfg.Limiter.Offend(a.peer, "", BadProtocol)
-			return ErrTooMany
-		}
-		a.recordLogin(d, OutcomeRefused, CredentialNone)
-		return d.verdict.refusal(ErrInsecure)
+	if a.claims++; a.claims > maxRefusedClaims {
+		a.gate.cfg.Limiter.Offend(a.peer, "", BadProtocol)
+		return ErrTooMany
 	}
-	return nil
+	a.recordLogin(d, OutcomeRefused, CredentialNone)
+	return d.verdict.refusal(ErrInsecure)
+}
+
+// anyInsteadOf reports whether the channel would do for another of the methods than the
+// one of r. Where something was proven already, there is no other: the rules look at the
+// first.
+func (a *Attempt) anyInsteadOf(r Request, methods []Method) bool {
+	return r.Proven == 0 && slices.ContainsFunc(methods, func(m Method) bool {
+		r.Method = m
+		return a.policy.Decide(r).mayAsk()
+	})
+}
+
+// proofs are what may come where some methods are asked for: a token where a password
+// is.
+func proofs(m Method, others ...Method) []Method {
+	list := append([]Method{m}, others...)
+	if slices.Contains(list, MethodPassword) {
+		list = append(list, MethodToken)
+	}
+	return list
 }
 
 // Methods returns the ways to prove oneself that may be offered on this channel
@@ -131,7 +153,7 @@ func (a *Attempt) Claim(ctx context.Context, user string) error {
 func (a *Attempt) Methods() []Method {
 	var offer []Method
 	for _, m := range Methods() {
-		if a.mayOffer(m) || m == MethodPassword && a.mayOffer(MethodToken) {
+		if slices.ContainsFunc(proofs(m), a.mayOffer) {
 			offer = append(offer, m)
 		}
 	}

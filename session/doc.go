@@ -7,7 +7,7 @@
 //
 //	attempt, err := gate.Connect(ctx, peer)    before the greeting
 //	attempt.Upgraded(channel)                  after AUTH TLS, STARTTLS, the SSH key exchange
-//	err = attempt.Claim(ctx, user)             a name, before any proof
+//	err = attempt.Claim(ctx, user, method)     a name, before any proof
 //	methods := attempt.Methods(user)           what may be offered now
 //	known := attempt.Knows(ctx, user, key)     an SSH key query: proves nothing
 //	sess, err := attempt.Offer(ctx, cred)      one proof

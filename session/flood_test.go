@@ -24,7 +24,7 @@ func TestRefusedClaimsAreBounded(t *testing.T) {
 		if i >= most {
 			want = session.ErrTooMany
 		}
-		if err := a.Claim(t.Context(), fmt.Sprint("user", i)); !errors.Is(err, want) {
+		if err := a.Claim(t.Context(), fmt.Sprint("user", i), session.MethodPassword); !errors.Is(err, want) {
 			t.Fatalf("claim %d: got %v, want %v", i+1, err, want)
 		}
 	}

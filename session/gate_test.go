@@ -66,17 +66,46 @@ func TestClaimInClearIsRefusedAlikeForEveryName(t *testing.T) {
 	core := sessiontest.New(t, sessiontest.Encrypted)
 	a := core.Connect(t, session.FTP, session.Plain)
 	for _, user := range []string{"alice", "bob", "nobody", ""} {
-		err := a.Claim(t.Context(), user)
+		err := a.Claim(t.Context(), user, session.MethodPassword)
 		if !errors.Is(err, session.ErrInsecure) || session.Hint(err) != "Use TLS." {
 			t.Errorf("Claim(%q): got %v hint %q", user, err, session.Hint(err))
 		}
 	}
 	a.Upgraded(session.Channel{Kind: session.TLS})
-	if err := a.Claim(t.Context(), "nobody"); err != nil {
+	if err := a.Claim(t.Context(), "nobody", session.MethodPassword); err != nil {
 		t.Errorf("Claim after the upgrade: %v", err)
 	}
 	if got := core.Accounts.Verified(); got != 0 {
 		t.Errorf("%d proofs were checked, want none", got)
+	}
+}
+
+// A name is refused if no proof that would be asked for may cross the channel, and not
+// because some other could not: a rule for keys says nothing of FTP in clear.
+func TestClaimIsAboutWhatWouldBeAskedFor(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		clear []session.Method // that may cross in clear
+		asked []session.Method
+		want  error
+	}{
+		{nil, []session.Method{session.MethodPassword}, session.ErrInsecure},
+		{[]session.Method{session.MethodPassword}, []session.Method{session.MethodPassword}, nil},
+		{[]session.Method{session.MethodToken}, []session.Method{session.MethodPassword}, nil}, // it comes in the password's place
+		{[]session.Method{session.MethodSCRAM}, []session.Method{session.MethodPassword}, session.ErrInsecure},
+		{[]session.Method{session.MethodSCRAM}, []session.Method{session.MethodSCRAM}, nil},
+		{[]session.Method{session.MethodPassword}, []session.Method{session.MethodPublicKey, session.MethodPassword}, nil},
+	} {
+		core := sessiontest.New(t, func(q session.Request) session.Verdict {
+			if q.Phase == session.PhaseConnect || slices.Contains(tc.clear, q.Method) {
+				return session.Verdict{Allowed: true}
+			}
+			return session.Verdict{Insecure: true}
+		})
+		a := core.Connect(t, session.Submission, session.Plain)
+		if err := a.Claim(t.Context(), "alice", tc.asked[0], tc.asked[1:]...); !errors.Is(err, tc.want) {
+			t.Errorf("%q in clear, asked for %q: got %v, want %v", tc.clear, tc.asked, err, tc.want)
+		}
 	}
 }
 
@@ -504,10 +533,10 @@ func TestPolicyOfAConnectionStays(t *testing.T) {
 	core := sessiontest.New(t, nil)
 	before := core.Connect(t, session.FTP, session.Plain)
 	core.Gate.SetPolicy(sessiontest.Rules(sessiontest.Encrypted))
-	if err := before.Claim(context.Background(), "alice"); err != nil {
+	if err := before.Claim(context.Background(), "alice", session.MethodPassword); err != nil {
 		t.Errorf("the connection that was there: %v", err)
 	}
-	if err := core.Connect(t, session.FTP, session.Plain).Claim(t.Context(), "alice"); !errors.Is(err, session.ErrInsecure) {
+	if err := core.Connect(t, session.FTP, session.Plain).Claim(t.Context(), "alice", session.MethodPassword); !errors.Is(err, session.ErrInsecure) {
 		t.Errorf("a new connection: got %v, want ErrInsecure", err)
 	}
 }

@@ -149,7 +149,7 @@ func TestPaused(t *testing.T) {
 	}
 	c, h := remembering(t, insecure, nil)
 	a := c.Connect(t, session.FTP, session.Plain)
-	err := a.Claim(t.Context(), "alice")
+	err := a.Claim(t.Context(), "alice", session.MethodPassword)
 	if !errors.Is(err, session.ErrPaused) || !errors.Is(err, session.ErrUnavailable) || session.Hint(err) != "Closed until 10:05 UTC. Use TLS." {
 		t.Errorf("claim: got %v, %q", err, session.Hint(err))
 	}
@@ -219,7 +219,7 @@ func TestCohorts(t *testing.T) {
 	a := c.Connect(t, session.FTP, session.Plain)
 	for range 2 {
 		for i := range 2000 {
-			if err := a.Claim(t.Context(), "user"+strconv.Itoa(i)); err != nil {
+			if err := a.Claim(t.Context(), "user"+strconv.Itoa(i), session.MethodPassword); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -171,6 +171,9 @@ type Verdict struct {
 	Stage  Stage
 }
 
+// mayAsk reports whether such a credential may be asked for: the answer before it comes.
+func (v Verdict) mayAsk() bool { return !v.Insecure && !v.Drop }
+
 // refusal is what the peer is told of a verdict that refuses: the kind, or ErrPaused.
 func (v Verdict) refusal(kind error) *Refusal {
 	if v.Drop {

@@ -203,7 +203,8 @@ func (l *login) exchanged(before ssh.ServerPreAuthConn) {
 
 // none answers where nothing may be offered.
 func (l *login) none(m ssh.ConnMetadata) (*ssh.Permissions, error) {
-	if err := l.attempt.Claim(l.ctx, user(m)); session.Hint(err) != "" {
+	err := l.attempt.Claim(l.ctx, user(m), session.MethodPassword, session.MethodPublicKey, session.MethodKeyboardInteractive)
+	if session.Hint(err) != "" {
 		return nil, &ssh.BannerError{Err: errLogin, Message: session.Hint(err) + "\r\n"}
 	}
 	return nil, errLogin

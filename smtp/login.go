@@ -75,8 +75,8 @@ func (t *transaction) Auth(mechanism string) (sasl.Server, error) {
 type authenticator interface {
 	// prompt asks whether a proof by m may be asked for, before the first 334.
 	prompt(m session.Method) error
-	// claim asks whether the password of user may be asked for.
-	claim(user string) error
+	// claim asks whether a proof of user by m may be asked for.
+	claim(user string, m session.Method) error
 	// offer proves who somebody is. Of an exchange it speaks to the end, its final
 	// message included.
 	offer(c session.Credential) error
@@ -91,7 +91,7 @@ type authenticator interface {
 // prompt refuses a login that would send a credential where it may not be sent,
 // before the client does (DESIGN promise 2).
 func (c *conn) prompt(m session.Method) error {
-	if err := c.claim(""); err != nil {
+	if err := c.claim("", m); err != nil {
 		return err
 	}
 	if !c.offers(m) {
@@ -100,8 +100,8 @@ func (c *conn) prompt(m session.Method) error {
 	return nil
 }
 
-func (c *conn) claim(user string) error {
-	if err := c.attempt.Claim(c.ctx, user); err != nil {
+func (c *conn) claim(user string, m session.Method) error {
+	if err := c.attempt.Claim(c.ctx, user, m); err != nil {
 		return c.loginError(err)
 	}
 	return nil
@@ -207,7 +207,7 @@ func (l *loginServer) Next(response []byte) (challenge []byte, done bool, err er
 		}
 		l.user, l.named = string(response), true
 		// The name first, so that the record has it when the channel is refused.
-		err := l.login.claim(l.user)
+		err := l.login.claim(l.user, session.MethodPassword)
 		if err == nil && !l.asked {
 			err = l.login.prompt(session.MethodPassword)
 		}

@@ -17,7 +17,10 @@ type witness struct {
 }
 
 func (w *witness) prompt(session.Method) error { w.prompted = true; return nil }
-func (w *witness) claim(user string) error     { w.claimed, w.user = true, user; return nil }
+func (w *witness) claim(user string, _ session.Method) error {
+	w.claimed, w.user = true, user
+	return nil
+}
 func (w *witness) offer(c session.Credential) error {
 	w.user, w.password = c.User, c.Secret.Reveal()
 	w.offers++
