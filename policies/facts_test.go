@@ -212,3 +212,24 @@ require "k" {
 		t.Errorf("got %v allocations, want none", n)
 	}
 }
+
+// Wherever a statement looks at the client, the policy says that it does.
+func TestLooksAtClient(t *testing.T) {
+	t.Parallel()
+	const rest = "allow \"all\" { protocol = \"sftp\" }\nrequire \"r\" { channel = \"encrypted\" }\n"
+	for text, want := range map[string]bool{
+		rest: false,
+		rest + "allow \"a\" { client = \"winscp\" }\n":                                                                                              true,
+		rest + "require \"q\" { client = \"winscp\" }\n":                                                                                            true,
+		rest + "require \"q\" {\n channel = \"ssh\"\n when { client = \"winscp\" }\n}\n":                                                            true,
+		rest + "require \"q\" {\n channel = \"ssh\"\n rollout \"w\" {\n client = \"winscp\"\n enforce = \"2027-01-01\"\n }\n}\n":                    true,
+		rest + "exempt \"r\" \"e\" {\n client = \"winscp\"\n from = \"10.0.0.0/8\"\n until = \"2027-01-01\"\n owner = \"o\"\n because = \"b\"\n}\n": true,
+	} {
+		if got := mustParse(t, text).LooksAtClient(); got != want {
+			t.Errorf("got %v, want %v for\n%s", got, want, text)
+		}
+	}
+	if (*Policy)(nil).LooksAtClient() {
+		t.Error("no policy looks at the client")
+	}
+}

@@ -183,6 +183,12 @@ func (p *Policy) Hash() string {
 	return p.hash
 }
 
+// LooksAtClient reports whether anybody is let in or refused by what software they
+// have.
+func (p *Policy) LooksAtClient() bool {
+	return p != nil && slices.ContainsFunc(p.conditions(), func(c *condition) bool { return c.sets[dimClient] != 0 })
+}
+
 // Source returns the text that the policy was read from.
 func (p *Policy) Source() []byte { return slices.Clone(p.source) }
 

@@ -149,7 +149,9 @@ func proofs(m Method, others ...Method) []Method {
 // Methods returns the ways to prove oneself that may be offered on this channel
 // to whoever it may be, in the order of preference. It does not take a name: an
 // offer that depended on it would tell which names exist. What is refused for a while
-// only is offered: a client that finds no method takes that for final.
+// only is offered: a client that finds no method takes that for final. An SSH server
+// must know the methods before the client says what software it is, so that there they
+// are those for any.
 func (a *Attempt) Methods() []Method {
 	var offer []Method
 	for _, m := range Methods() {
@@ -163,8 +165,16 @@ func (a *Attempt) Methods() []Method {
 func (a *Attempt) mayOffer(m Method) bool {
 	r := a.request(PhaseNamed)
 	r.Method = m
-	v := a.policy.Decide(r)
-	return v.Allowed || !v.Retry.IsZero()
+	last := r.Client
+	if a.peer.Protocol == SFTP && a.client == "" && looksAtClient(a.policy) {
+		last = Clients - 1
+	}
+	for ; r.Client <= last; r.Client++ {
+		if v := a.policy.Decide(r); v.Allowed || !v.Retry.IsZero() {
+			return true
+		}
+	}
+	return false
 }
 
 // Knows answers an SSH key query: would this key be accepted if it were proven?

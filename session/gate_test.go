@@ -109,6 +109,27 @@ func TestClaimIsAboutWhatWouldBeAskedFor(t *testing.T) {
 	}
 }
 
+// An SSH client says what it is after the methods are settled; a rule that lets in one
+// software only must not find that nobody may be offered anything.
+func TestMethodsBeforeTheClientIsKnown(t *testing.T) {
+	t.Parallel()
+	core := sessiontest.New(t, func(q session.Request) session.Verdict {
+		return session.Verdict{Allowed: q.Phase == session.PhaseConnect || q.Client == session.ClientWinSCP && q.Method == session.MethodPassword}
+	})
+	a := core.Connect(t, session.SFTP, session.SSH)
+	if got := a.Methods(); !slices.Equal(got, []session.Method{session.MethodPassword}) {
+		t.Errorf("before: offered %q, want what WinSCP may use", got)
+	}
+	for software, want := range map[string][]session.Method{"SSH-2.0-WinSCP_release_6.3": {session.MethodPassword}, "SSH-2.0-OpenSSH_9.9": nil} {
+		if a.Client(software); !slices.Equal(a.Methods(), want) {
+			t.Errorf("%s: offered %q, want %q", software, a.Methods(), want)
+		}
+	}
+	if got := core.Connect(t, session.FTP, session.TLS).Methods(); got != nil {
+		t.Errorf("FTP: offered %q to a client that need not say what it is", got)
+	}
+}
+
 func TestCredentialSentAlthoughRefusedIsDropped(t *testing.T) {
 	t.Parallel()
 	core := sessiontest.New(t, sessiontest.Encrypted)

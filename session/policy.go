@@ -199,3 +199,10 @@ type Policy interface {
 	Decide(Request) Verdict
 	Hash() string
 }
+
+// looksAtClient reports whether what p decides may depend on Request.Client. A Policy
+// may have a method to say so; of one that has not, it does.
+func looksAtClient(p Policy) bool {
+	says, ok := p.(interface{ LooksAtClient() bool })
+	return !ok || says.LooksAtClient()
+}
