@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
+	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +23,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"gateway/auth"
+	"gateway/auth/hashes"
 	"gateway/ftp"
 	"gateway/internal/gatewaytest"
 	"gateway/policies"
@@ -90,6 +94,53 @@ func unknownName(i int) string { return fmt.Sprintf("naught%04d", i) } // as lon
 type oracle struct {
 	accounts *auth.Accounts
 	gate     *session.Gate
+	asked    countedBudget
+}
+
+// countedBudget counts what is asked for and gives nothing: two thousand hashes would take
+// minutes.
+type countedBudget struct {
+	mu    sync.Mutex
+	asked map[place]int
+}
+
+// A place is one to hash in.
+type place struct {
+	memKiB int
+	heavy  bool
+}
+
+func (b *countedBudget) refuse(p place) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asked == nil {
+		b.asked = make(map[place]int)
+	}
+	b.asked[p]++
+	return session.ErrUnavailable
+}
+
+func (b *countedBudget) take() map[place]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	asked := b.asked
+	b.asked = nil
+	return asked
+}
+
+// Acquire implements auth.Budget.
+func (b *countedBudget) Acquire(_ context.Context, _ netip.Addr, memKiB int) (func(), error) {
+	return nil, b.refuse(place{memKiB: memKiB})
+}
+
+// AcquireHeavy implements auth.Budget.
+func (b *countedBudget) AcquireHeavy(_ context.Context, _ netip.Addr, memKiB int) (func(bool), error) {
+	return nil, b.refuse(place{memKiB: memKiB, heavy: true})
+}
+
+// AcquireIdle implements auth.Budget.
+func (b *countedBudget) AcquireIdle(context.Context, int) (func(), error) {
+	return nil, session.ErrUnavailable
 }
 
 func newOracle(t *testing.T) *oracle {
@@ -100,16 +151,23 @@ func newOracle(t *testing.T) *oracle {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	o := &oracle{}
-	if o.accounts, err = auth.Open(t.Context(), db, auth.Config{}); err != nil {
+	if o.accounts, err = auth.Open(t.Context(), db, auth.Config{Budget: &o.asked}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = o.accounts.Close(context.Background()) })
+	stored := someHashes(t)
 	var adding sync.WaitGroup
 	for part := range 64 {
 		adding.Go(func() {
 			for i := part; i < oracleNames(); i += 64 {
 				group := []string{"office", "legacy", "others"}[i%3]
 				if _, err := o.accounts.Add(t.Context(), knownName(i), auth.New{Groups: []string{group}}); err != nil {
+					t.Error(err)
+				}
+				if i%4 > 0 { // some have none
+					continue
+				}
+				if _, err := o.accounts.SetHash(t.Context(), knownName(i), stored[i/4%len(stored)]); err != nil {
 					t.Error(err)
 				}
 			}
@@ -121,6 +179,16 @@ func newOracle(t *testing.T) *oracle {
 		History: o.accounts, CohortKey: []byte("cohorts"), NameKey: []byte("names"), FailureTime: time.Millisecond,
 	})
 	return o
+}
+
+// someHashes are a new password, and one that came from another server.
+func someHashes(t *testing.T) []hashes.Hash {
+	t.Helper()
+	old, err := hashes.Foreign("$1$saltsalt$" + strings.Repeat("a", 22))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []hashes.Hash{hashes.New("right"), old}
 }
 
 func (o *oracle) use(t *testing.T, rules string) {
@@ -154,22 +222,8 @@ func (o *oracle) serve(t *testing.T, front frontend) string {
 // name.
 func (o *oracle) fronts(t *testing.T) map[string]func(name string) (string, error) {
 	t.Helper()
-	files := func(context.Context, *session.Session) (*transfer.Files, error) { return nil, errors.New("no files") }
-	log := slog.New(slog.DiscardHandler)
-	_, host, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := ssh.NewSignerFromKey(host)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ftpAddr := o.serve(t, ftp.New(ftp.Config{Gate: o.gate, Name: "ftp", Files: files, Log: log}))
-	smtpAddr := o.serve(t, smtp.New(smtp.Config{
-		Gate: o.gate, Name: "submission", Protocol: session.Submission, Hostname: "mx.example.com", Log: log,
-		Queue: smtp.QueueFunc(func() smtp.Draft { return nil }),
-	}))
-	sftpAddr := o.serve(t, sftp.New(sftp.Config{Gate: o.gate, Name: "sftp", Files: files, HostKeys: []ssh.Signer{signer}, Log: log}))
+	ftpAddr, smtpAddr, sftpAddr := o.addresses(t)
+	stranger := newSigner(t)
 	return map[string]func(string) (string, error){
 		"ftp": func(name string) (string, error) {
 			return dialogue(ftpAddr, "", "USER "+name, "USER "+name, "QUIT")
@@ -177,8 +231,35 @@ func (o *oracle) fronts(t *testing.T) map[string]func(name string) (string, erro
 		"submission": func(name string) (string, error) {
 			return dialogue(smtpAddr, "", "EHLO client", "AUTH LOGIN", base64.StdEncoding.EncodeToString([]byte(name)), "*", "QUIT")
 		},
-		"sftp": func(name string) (string, error) { return sshDialogue(sftpAddr, name, signer) },
+		"sftp": func(name string) (string, error) { return sshDialogue(sftpAddr, name, ssh.PublicKeys(stranger)) },
 	}
+}
+
+// addresses are those of one server of each protocol.
+func (o *oracle) addresses(t *testing.T) (ftpAddr, smtpAddr, sftpAddr string) {
+	t.Helper()
+	files := func(context.Context, *session.Session) (*transfer.Files, error) { return nil, errors.New("no files") }
+	log := slog.New(slog.DiscardHandler)
+	ftpAddr = o.serve(t, ftp.New(ftp.Config{Gate: o.gate, Name: "ftp", Files: files, Log: log}))
+	smtpAddr = o.serve(t, smtp.New(smtp.Config{
+		Gate: o.gate, Name: "submission", Protocol: session.Submission, Hostname: "mx.example.com", Log: log,
+		Queue: smtp.QueueFunc(func() smtp.Draft { return nil }),
+	}))
+	sftpAddr = o.serve(t, sftp.New(sftp.Config{Gate: o.gate, Name: "sftp", Files: files, HostKeys: []ssh.Signer{newSigner(t)}, Log: log}))
+	return ftpAddr, smtpAddr, sftpAddr
+}
+
+func newSigner(t *testing.T) ssh.Signer {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signer
 }
 
 // dialogue says lines, each after the reply to the one before, and returns what was
@@ -212,8 +293,8 @@ func dialogue(addr string, lines ...string) (string, error) {
 	return heard.String(), nil
 }
 
-// sshDialogue tries a key that nobody has.
-func sshDialogue(addr, name string, key ssh.Signer) (string, error) {
+// sshDialogue tries to log in with what is wrong.
+func sshDialogue(addr, name string, wrong ssh.AuthMethod) (string, error) {
 	var heard strings.Builder
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -222,7 +303,7 @@ func sshDialogue(addr, name string, key ssh.Signer) (string, error) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	_, _, _, err = ssh.NewClientConn(conn, addr, &ssh.ClientConfig{
-		User: name, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+		User: name, Auth: []ssh.AuthMethod{wrong}, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 		BannerCallback: func(m string) error { heard.WriteString(m); return nil },
 	})
 	if err == nil {
@@ -294,5 +375,52 @@ func TestUnknownNamesHearWhatAccountsHear(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A wrong password costs as many hashes, of the same price, whether or not the name
+// exists, has a password, and however that is stored; on each protocol and each channel
+// on which it is asked for.
+func TestUnknownNamesCostWhatAccountsCost(t *testing.T) {
+	t.Parallel()
+	o := newOracle(t)
+	o.use(t, `allow "all" { protocol = ["ftp", "sftp", "submission"] }`)
+	for way, try := range o.wrongPasswords(t) {
+		heard, known := askFor(t, oracleNames(), knownName, try), o.asked.take()
+		others, unknown := askFor(t, oracleNames(), unknownName, try), o.asked.take()
+		if len(heard) != 1 || !maps.Equal(heard, others) {
+			t.Errorf("%s: names that exist hear %v, others %v, want one answer", way, heard, others)
+		}
+		if len(known) != 1 || !maps.Equal(known, unknown) || !slices.Contains(slices.Collect(maps.Values(known)), oracleNames()) {
+			t.Errorf("%s: hashes are %v for names that exist, %v for others, want %d of one price for each", way, known, unknown, oracleNames())
+		}
+	}
+}
+
+// wrongPasswords are ways to try one for a name. Each tries another, since what was
+// hashed once is remembered.
+func (o *oracle) wrongPasswords(t *testing.T) map[string]func(name string) (string, error) {
+	t.Helper()
+	ftpAddr, smtpAddr, sftpAddr := o.addresses(t)
+	plain := func(name, password string) string {
+		return base64.StdEncoding.EncodeToString([]byte("\x00" + name + "\x00" + password))
+	}
+	return map[string]func(string) (string, error){
+		"ftp": func(name string) (string, error) {
+			return dialogue(ftpAddr, "", "USER "+name, "PASS wrong over ftp")
+		},
+		"submission": func(name string) (string, error) {
+			return dialogue(smtpAddr, "", "EHLO client", "AUTH PLAIN "+plain(name, "wrong by PLAIN"), "QUIT")
+		},
+		"submission by LOGIN": func(name string) (string, error) {
+			return dialogue(smtpAddr, "", "EHLO client", "AUTH LOGIN "+base64.StdEncoding.EncodeToString([]byte(name)),
+				base64.StdEncoding.EncodeToString([]byte("wrong by LOGIN")), "QUIT")
+		},
+		"sftp": func(name string) (string, error) { return sshDialogue(sftpAddr, name, ssh.Password("wrong over SSH")) },
+		"sftp by question": func(name string) (string, error) {
+			return sshDialogue(sftpAddr, name, ssh.KeyboardInteractive(func(string, string, []string, []bool) ([]string, error) {
+				return []string{"wrong when asked"}, nil
+			}))
+		},
 	}
 }
