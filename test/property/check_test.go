@@ -50,7 +50,7 @@ func (g *gateway) visit(s *situation) {
 		return
 	}
 	before := *s
-	before.First, before.Way = "", ""
+	before.First, before.Ways = "", nil
 	l := &login{situation: &before, world: g.world, policy: g.rules.policy}
 	g.dial(s).play(l, speakSMTP) // what is wrong with it shows in the other
 	g.record.take()

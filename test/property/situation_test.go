@@ -30,9 +30,9 @@ type situation struct {
 	Early  bool
 	User   string
 	Proofs []proof
-	// Way is how a client of SMTP logs in: a mechanism, with "initial" if its first
-	// message comes with AUTH.
-	Way string
+	// Ways are how a client of SMTP logs in, until it is, one with each of its Proofs: a
+	// mechanism, with "initial" if its first message comes with AUTH.
+	Ways []string
 	// Insist is a client of FTP that sends its password although the name was refused. It
 	// says its name anew for each of its Proofs.
 	Insist bool
@@ -129,7 +129,9 @@ func randomSituation(r *rand.Rand, w *world, k kind) situation {
 		s.Listener, s.Insist = "ftp", r.IntN(2) == 0
 	case kindMail, kindMails:
 		s.Listener = "submission"
-		s.Way = pick(r, "PLAIN", "PLAIN initial", "LOGIN", "LOGIN initial", "SCRAM-SHA-256", "SCRAM-SHA-256 initial")
+		for range 1 + r.IntN(2) {
+			s.Ways = append(s.Ways, pick(r, "PLAIN", "PLAIN initial", "LOGIN", "LOGIN initial", "SCRAM-SHA-256", "SCRAM-SHA-256 initial"))
+		}
 	default:
 		s.Listener = "sftp"
 	}
@@ -145,8 +147,8 @@ func randomSituation(r *rand.Rand, w *world, k kind) situation {
 			Version: pick[uint16](r, tls.VersionTLS12, tls.VersionTLS13), Group: pick(r, tls.X25519, tls.CurveP256, tls.X25519MLKEM768),
 			Certificate: pick(r, "", "", "", knownCertificate, strangeCertificate), Again: r.IntN(4) == 0,
 		}
-		if s.TLS.Certificate != "" && s.Way != "" && r.IntN(2) == 0 {
-			s.Way = pick(r, "EXTERNAL", "EXTERNAL initial")
+		if s.TLS.Certificate != "" && s.Ways != nil && r.IntN(3) > 0 {
+			s.Ways[0] = pick(r, "EXTERNAL", "EXTERNAL initial")
 		}
 	}
 	s.Software = pick(r, slices.Sorted(maps.Keys(software(s.protocol())))...)
@@ -177,18 +179,22 @@ func (s *situation) randomProofs(r *rand.Rand, w *world) []proof {
 		return p
 	}
 	const password, key, asked = session.MethodPassword, session.MethodPublicKey, session.MethodKeyboardInteractive
-	if s.protocol() != session.SFTP {
-		switch way, _, _ := strings.Cut(s.Way, " "); way {
-		case "SCRAM-SHA-256":
+	switch s.protocol() {
+	case session.FTP:
+		return []proof{one(password), one(password)}[:1+r.IntN(2)]
+	case session.Submission:
+		var out []proof
+		for _, way := range s.Ways {
 			p := one(password)
-			return []proof{{session.MethodSCRAM, p.Secret}}
-		case "EXTERNAL":
-			return []proof{{key, s.TLS.Certificate}}
-		case "":
-			return []proof{one(password), one(password)}[:1+r.IntN(2)]
-		default:
-			return []proof{one(password)}
+			switch mechanism, _, _ := strings.Cut(way, " "); mechanism {
+			case "SCRAM-SHA-256":
+				p.Method = session.MethodSCRAM
+			case "EXTERNAL":
+				p = proof{key, s.TLS.Certificate}
+			}
+			out = append(out, p)
 		}
+		return out
 	}
 	var out []proof
 	for _, m := range pick(r, []session.Method{password}, []session.Method{key}, []session.Method{asked}, []session.Method{key, password},
@@ -205,7 +211,7 @@ func (s *situation) String() string {
 		proofs = append(proofs, fmt.Sprintf("{%q, %q}", p.Method, p.Secret))
 	}
 	return fmt.Sprintf("situation{\n\tListener: %q, At: at(%q), Remote: %q, Upgrade: %v,\n\tTLS: tlsChoice{Version: %#x, Group: %d, Certificate: %q, Again: %v},\n"+
-		"\tSoftware: %q, First: %q, Early: %v, User: %q, Proofs: []proof{%s}, Way: %q, Insist: %v,\n}",
+		"\tSoftware: %q, First: %q, Early: %v, User: %q, Proofs: []proof{%s}, Ways: %#v, Insist: %v,\n}",
 		s.Listener, s.At.Format(time.RFC3339), s.Remote, s.Upgrade, s.TLS.Version, s.TLS.Group, s.TLS.Certificate, s.TLS.Again,
-		s.Software, s.First, s.Early, s.User, strings.Join(proofs, ", "), s.Way, s.Insist)
+		s.Software, s.First, s.Early, s.User, strings.Join(proofs, ", "), s.Ways, s.Insist)
 }

@@ -63,29 +63,36 @@ func speakSMTP(c *client, l *login) {
 	if !early {
 		c.firstSMTP(l)
 	}
-	mechanism, when, _ := strings.Cut(l.Way, " ")
+	for i, way := range l.Ways {
+		if l.granted == nil {
+			c.authSMTP(l, way, l.Proofs[i])
+		}
+	}
+	c.quit(smtpGoodbye)
+}
+
+// authSMTP logs in by one mechanism.
+func (c *client) authSMTP(l *login, way string, p proof) {
+	mechanism, when, _ := strings.Cut(way, " ")
 	initial := when == "initial"
-	prove := func() string { return smtpReply(l.offer(time.Now(), l.User, l.Proofs[0])) }
-	plain := func() string { return encoded("\x00" + l.User + "\x00" + l.Proofs[0].Secret) }
+	prove := func() string { return smtpReply(l.offer(time.Now(), l.User, p)) }
+	plain := func() string { return encoded("\x00" + l.User + "\x00" + p.Secret) }
 	switch {
 	case mechanism == "PLAIN" && initial:
 		c.ask("AUTH PLAIN "+plain(), prove())
 	case mechanism == "PLAIN" && c.prompted(l, "AUTH PLAIN", "334 ", session.MethodPassword):
 		c.ask(plain(), prove())
-	case mechanism == "LOGIN":
-		if initial || c.prompted(l, "AUTH LOGIN", "334 "+encoded("Username:"), session.MethodPassword) {
-			if heard := c.loginSMTP(l, l.User, initial); strings.HasPrefix(heard, "334 ") {
-				c.ask(encoded(l.Proofs[0].Secret), prove())
-			}
+	case mechanism == "LOGIN" && (initial || c.prompted(l, "AUTH LOGIN", "334 "+encoded("Username:"), session.MethodPassword)):
+		if heard := c.loginSMTP(l, l.User, initial); strings.HasPrefix(heard, "334 ") {
+			c.ask(encoded(p.Secret), prove())
 		}
 	case mechanism == "EXTERNAL" && initial:
 		c.ask("AUTH EXTERNAL "+encoded(l.User), prove())
 	case mechanism == "EXTERNAL" && c.prompted(l, "AUTH EXTERNAL", "334 ", session.MethodPublicKey):
 		c.ask(encoded(l.User), prove())
 	case mechanism == "SCRAM-SHA-256" && (initial || c.prompted(l, "AUTH SCRAM-SHA-256", "334 ", session.MethodSCRAM)):
-		c.scramSMTP(l, initial)
+		c.scramSMTP(l, p, initial)
 	}
-	c.quit(smtpGoodbye)
 }
 
 // firstSMTP says the first name, and goes no further.
@@ -167,23 +174,24 @@ func (c *client) loginSMTP(l *login, user string, initial bool) string {
 }
 
 // scramSMTP plays SCRAM as the world's accounts verify it.
-func (c *client) scramSMTP(l *login, initial bool) {
+func (c *client) scramSMTP(l *login, p proof, initial bool) {
 	line := encoded("n,,n=" + l.User + ",r=x")
 	if initial {
 		line = "AUTH SCRAM-SHA-256 " + line
 	}
-	a := l.offer(time.Now(), l.User, l.Proofs[0])
-	if len(l.verified) == 0 {
+	before := len(l.verified)
+	a := l.offer(time.Now(), l.User, p)
+	if len(l.verified) == before { // refused before the challenge
 		c.ask(line, smtpReply(a))
 		return
 	}
 	c.ask(line, "334 "+encoded("challenge"))
 	if a.kind == granted {
-		c.ask(encoded(l.Proofs[0].Secret), "334 "+encoded("final"))
+		c.ask(encoded(p.Secret), "334 "+encoded("final"))
 		c.ask("", smtpReply(a))
 		return
 	}
-	c.ask(encoded(l.Proofs[0].Secret), smtpReply(a))
+	c.ask(encoded(p.Secret), smtpReply(a))
 }
 
 func encoded(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
