@@ -156,7 +156,7 @@ func (l *login) cleartext() bool { return l.channel == session.Plain && !l.Upgra
 // the proof of the situation: by what Decide says of the last word alone, however the
 // dialogue goes there.
 func (l *login) shutOut() string {
-	if l.granted != nil || l.First != "" || len(l.Proofs) != 1 || !l.world.right(l.User, l.Proofs[0]) || l.world.people[l.User].disabled {
+	if l.granted != nil || l.First != "" || l.Slow || len(l.Proofs) != 1 || !l.world.right(l.User, l.Proofs[0]) || l.world.people[l.User].disabled {
 		return ""
 	}
 	if !l.policy.Decide(l.peer(l.At)).Allowed {
@@ -199,6 +199,9 @@ func (l *login) came(rules ruleset, conn session.Event) []string {
 	}
 	if l.granted != nil && l.granted.Channel == session.TLS && l.granted.Proven&session.FactorKey != 0 {
 		out = append(out, "by certificate")
+	}
+	if l.changed {
+		out = append(out, "changed meanwhile")
 	}
 	if l.tls.Resumed {
 		out = append(out, "resumed")

@@ -43,6 +43,7 @@ type login struct {
 	suspects []string
 	granted  *session.Request
 	told     []answer // but for those to go on
+	changed  bool     // the rules said something else of the password than of the name
 }
 
 // answer is what a client must be told.

@@ -113,10 +113,12 @@ func (c *client) passFTP(l *login, heard string, p proof) answerKind {
 	if !asked && !l.Insist {
 		return insecure
 	}
+	l.hesitate()
 	a := l.offer(time.Now(), l.User, p)
+	l.changed = l.changed || l.Slow && asked == (a.kind == insecure || a.kind == paused)
 	want := ftpReply(a, ftpGranted)
-	if !asked && a.kind == insecure {
-		want = ftpSequence // it was not asked for
+	if !asked && (a.kind == insecure || a.kind == granted) {
+		want, a.kind = ftpSequence, insecure // it was not asked for, whatever the rules say by now
 	}
 	c.ask("PASS "+p.Secret, want)
 	if a.kind == paused {

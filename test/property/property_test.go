@@ -126,6 +126,9 @@ func randomSituations(r *rand.Rand, w *world) []situation {
 		for range each[k] {
 			s := randomSituation(r, w, k)
 			s.At = begin().Add(time.Duration(r.Int64N(int64(period/time.Minute))) * time.Minute)
+			if s.Slow { // rules change on the hour
+				s.At = s.At.Truncate(time.Hour).Add(time.Hour - hesitation/2)
+			}
 			all = append(all, s)
 		}
 	}

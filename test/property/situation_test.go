@@ -36,6 +36,9 @@ type situation struct {
 	// Insist is a client of FTP that sends its password although the name was refused. It
 	// says its name anew for each of its Proofs.
 	Insist bool
+	// Slow is a client that takes its time between a name and its password, so that the
+	// rules may change meanwhile.
+	Slow bool
 }
 
 // A proof is what the client has. Secret is a name of keyNames for a key, or
@@ -152,8 +155,18 @@ func randomSituation(r *rand.Rand, w *world, k kind) situation {
 		}
 	}
 	s.Software = pick(r, slices.Sorted(maps.Keys(software(s.protocol())))...)
-	s.Proofs = s.randomProofs(r, w)
+	s.Proofs, s.Slow = s.randomProofs(r, w), r.IntN(10) == 0
 	return s
+}
+
+// hesitation is how long a slow client waits, less than the gateway does.
+const hesitation = 10 * time.Second
+
+// hesitate waits if the client is slow.
+func (s *situation) hesitate() {
+	if s.Slow {
+		time.Sleep(hesitation)
+	}
 }
 
 // randomProofs are mostly right.
@@ -211,7 +224,7 @@ func (s *situation) String() string {
 		proofs = append(proofs, fmt.Sprintf("{%q, %q}", p.Method, p.Secret))
 	}
 	return fmt.Sprintf("situation{\n\tListener: %q, At: at(%q), Remote: %q, Upgrade: %v,\n\tTLS: tlsChoice{Version: %#x, Group: %d, Certificate: %q, Again: %v},\n"+
-		"\tSoftware: %q, First: %q, Early: %v, User: %q, Proofs: []proof{%s}, Ways: %#v, Insist: %v,\n}",
+		"\tSoftware: %q, First: %q, Early: %v, User: %q, Proofs: []proof{%s}, Ways: %#v, Insist: %v, Slow: %v,\n}",
 		s.Listener, s.At.Format(time.RFC3339), s.Remote, s.Upgrade, s.TLS.Version, s.TLS.Group, s.TLS.Certificate, s.TLS.Again,
-		s.Software, s.First, s.Early, s.User, strings.Join(proofs, ", "), s.Ways, s.Insist)
+		s.Software, s.First, s.Early, s.User, strings.Join(proofs, ", "), s.Ways, s.Insist, s.Slow)
 }

@@ -75,7 +75,12 @@ func speakSMTP(c *client, l *login) {
 func (c *client) authSMTP(l *login, way string, p proof) {
 	mechanism, when, _ := strings.Cut(way, " ")
 	initial := when == "initial"
-	prove := func() string { return smtpReply(l.offer(time.Now(), l.User, p)) }
+	prove := func() string {
+		if !initial || mechanism == "LOGIN" {
+			l.hesitate()
+		}
+		return smtpReply(l.offer(time.Now(), l.User, p))
+	}
 	plain := func() string { return encoded("\x00" + l.User + "\x00" + p.Secret) }
 	switch {
 	case mechanism == "PLAIN" && initial:

@@ -47,7 +47,7 @@ func (c *tally) demand(t *testing.T) {
 	for _, what := range []string{
 		came(kindFTP, insecure), came(kindMail, insecure), came(kindFTP, paused), came(kindMail, paused), came(kindSSH, more),
 		"under assert no", "under assert only", "under assert same", "with a notice", "refused by place",
-		"exempted", "resumed", "by certificate", "observed",
+		"exempted", "resumed", "by certificate", "observed", "changed meanwhile",
 	} {
 		if c.counts[what] == 0 {
 			t.Errorf("no situation was %q", what)
