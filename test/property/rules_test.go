@@ -49,7 +49,8 @@ func values() map[string][]string {
 	}
 }
 
-func named(name string) []string {
+// attributesOf lists the attributes that a word stands for.
+func attributesOf(name string) []string {
 	return map[string][]string{
 		"any": {
 			"protocol", "channel", "listener", "user", "group", "from", "method", "client", "tls_version", "resumed",
@@ -66,7 +67,7 @@ func (w writer) condition(most int, of string) string {
 	var b strings.Builder
 	var done []string
 	for range 1 + w.IntN(most) {
-		name := pick(w.Rand, named(of)...)
+		name := pick(w.Rand, attributesOf(of)...)
 		if slices.Contains(done, name) {
 			continue
 		}
