@@ -3,7 +3,6 @@ package session
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,17 +71,6 @@ func (a *Attempt) Cleared() { a.channel = Channel{} }
 // serves the connection then finds it closed.
 func (a *Attempt) OnDrop(hangUp func()) { a.hangUp = hangUp }
 
-// drop hangs up on the peer, and records that login.
-func (a *Attempt) drop(d decision, crossed string) error {
-	a.recordLogin(d, OutcomeRefused, crossed)
-	a.dropped = true
-	a.failures = a.gate.cfg.MaxAttempts // if there is nobody who hangs up
-	if a.hangUp != nil {
-		a.hangUp()
-	}
-	return d.verdict.refusal(ErrDenied)
-}
-
 // Client notes the software that the peer says it is, for the record and the rules.
 func (a *Attempt) Client(software string) {
 	a.client = printable(software, 255)
@@ -98,99 +86,6 @@ func (a *Attempt) clientID() ClientID {
 func (a *Attempt) Count(in, out int64) {
 	a.in.Add(in)
 	a.out.Add(out)
-}
-
-// Claim is a name before any proof (USER, the first answer of AUTH LOGIN), of which a
-// proof by m or one of the others would be asked for. It returns ErrInsecure if none of
-// them may be asked for over this channel, ErrPaused if not now, ErrUnavailable if that
-// cannot be said now, ErrTooMany after maxRefusedClaims of the first two, and nil
-// otherwise: also for names that do not exist or will be refused, which are told apart
-// only by the record. ErrDropped is a peer that a rule hangs up on.
-func (a *Attempt) Claim(ctx context.Context, user string, m Method, others ...Method) error {
-	d, err := a.decide(ctx, user, m)
-	if err != nil {
-		return err
-	}
-	if d.verdict.mayAsk() || a.anyInsteadOf(d.request, proofs(m, others...)) {
-		return nil
-	}
-	d.offered = "" // nothing was
-	if d.verdict.Drop {
-		return a.drop(d, CredentialNone)
-	}
-	if a.claims++; a.claims > maxRefusedClaims {
-		a.gate.cfg.Limiter.Offend(a.peer, "", BadProtocol)
-		return ErrTooMany
-	}
-	a.recordLogin(d, OutcomeRefused, CredentialNone)
-	return d.verdict.refusal(ErrInsecure)
-}
-
-// anyInsteadOf reports whether the channel would do for another of the methods than the
-// one of r. Where something was proven already, there is no other: the rules look at the
-// first.
-func (a *Attempt) anyInsteadOf(r Request, methods []Method) bool {
-	return r.Proven == 0 && slices.ContainsFunc(methods, func(m Method) bool {
-		r.Method = m
-		return a.policy.Decide(r).mayAsk()
-	})
-}
-
-// proofs are what may come where some methods are asked for: a token where a password
-// is.
-func proofs(m Method, others ...Method) []Method {
-	list := append([]Method{m}, others...)
-	if slices.Contains(list, MethodPassword) {
-		list = append(list, MethodToken)
-	}
-	return list
-}
-
-// Methods returns the ways to prove oneself that may be offered on this channel
-// to whoever it may be, in the order of preference. It does not take a name: an
-// offer that depended on it would tell which names exist. What is refused for a while
-// only is offered: a client that finds no method takes that for final. An SSH server
-// must know the methods before the client says what software it is, so that there they
-// are those for any.
-func (a *Attempt) Methods() []Method {
-	var offer []Method
-	for _, m := range Methods() {
-		if slices.ContainsFunc(proofs(m), a.mayOffer) {
-			offer = append(offer, m)
-		}
-	}
-	return offer
-}
-
-func (a *Attempt) mayOffer(m Method) bool {
-	r := a.request(PhaseNamed)
-	r.Method = m
-	last := r.Client
-	if a.peer.Protocol == SFTP && a.client == "" && looksAtClient(a.policy) {
-		last = Clients - 1
-	}
-	for ; r.Client <= last; r.Client++ {
-		if v := a.policy.Decide(r); v.Allowed || !v.Retry.IsZero() {
-			return true
-		}
-	}
-	return false
-}
-
-// Knows answers an SSH key query: would this key be accepted if it were proven?
-// Nothing is recorded, since nothing was proven; package auth may remember a key that
-// the account does not have, for its administrator. When it cannot be said now the
-// answer is no.
-func (a *Attempt) Knows(ctx context.Context, user string, key Key) KeyAnswer {
-	if a.gate.cfg.Limiter.Guess(a.peer, user, MethodPublicKey) != nil {
-		return KeyAnswer{}
-	}
-	answer, err := a.gate.cfg.Auth.Knows(ctx, a.peer.Remote.Addr(), user, key)
-	if err != nil {
-		a.gate.cfg.Log.Error("key query", "conn", a.peer.Conn, "err", err)
-		return KeyAnswer{}
-	}
-	return answer
 }
 
 // Offer is one proof. It returns a Session when it was enough, *MoreError when
@@ -307,151 +202,12 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	}
 }
 
-// throttle asks whether the source may try such a login now, by the rules.
-func (a *Attempt) throttle(d decision) error {
-	if d.verdict.Rate == (Rate{}) {
-		return nil
-	}
-	return a.gate.cfg.Limiter.Throttle(a.peer, d.verdict.Rate)
-}
-
-// more answers a right proof that is not enough: with what may follow, or where
-// the protocol cannot ask for it, like a wrong one.
-func (a *Attempt) more(ctx context.Context, began time.Time, c Credential, named decision, crossed string, again bool) error {
-	next := named.verdict.Lacking.Next(a.chain.proven, a.peer.Protocol.canFollow())
-	if next == 0 {
-		verified, err := a.decidePhase(ctx, PhaseVerified, c.User, c.Method)
-		a.chain = chain{}
-		if err != nil {
-			a.recordLogin(verified, OutcomeError, crossed)
-			return err
-		}
-		return a.proven(ctx, began, verified, c, crossed, again)
-	}
-	more := &MoreError{Methods: next.methods()}
-	named.verdict.Reason = more.Error()
-	a.recordLogin(named, OutcomeRefused, crossed)
-	return more
-}
-
 // budget asks the limits before anything is spent on a guess.
 func (a *Attempt) budget(c Credential) error {
 	if a.failures >= a.gate.cfg.MaxAttempts {
 		return ErrTooMany
 	}
 	return a.gate.cfg.Limiter.Guess(a.peer, c.User, c.Method)
-}
-
-// enter turns a right proof into a session: the part of Offer after Verify.
-func (a *Attempt) enter(ctx context.Context, began time.Time, c Credential, crossed string, again bool) (*Session, error) {
-	proofs := a.chain
-	defer func() { a.chain = chain{} }() // granted or not, it was used
-	leave, err := a.gate.cfg.Limiter.Enter(c.User)
-	if err != nil {
-		a.recordRefused(ctx, c, crossed, err)
-		return nil, err
-	}
-	s := newSession(a, leave)
-	a.gate.live.add(s, c.User)
-	// Looked up again now that the session can be found: whoever disables the
-	// account or changes its password either is seen here or finds the session.
-	verified, err := a.decidePhase(ctx, PhaseVerified, c.User, c.Method)
-	if err != nil {
-		s.discard()
-		a.recordLogin(verified, OutcomeError, crossed)
-		return nil, err
-	}
-	if verified.account.Generation != proofs.generation && verified.account.Known && !verified.account.Disabled {
-		s.discard()
-		return nil, errChanged
-	}
-	if !verified.verdict.Allowed || verified.account.Disabled || s.ended() {
-		s.discard()
-		return nil, a.proven(ctx, began, verified, c, crossed, again)
-	}
-	s.identity, s.data, s.method = verified.account.Identity, verified.verdict.Data, proofs.method
-	s.notice, s.password = verified.verdict.Notice, proofs.password
-	s.login = verified.request
-	s.rules.Store(&ruled{a.policy, s.data.Acts, s.login})
-	s.become(verified.verdict)
-	s.identity.Senders = proofs.proof.Senders
-	s.hold(s.data.Held)
-	e := a.loginEvent(verified, OutcomeGranted, crossed)
-	e.Token = proofs.proof.Token
-	e.Exposed = crossed == CredentialPlaintext
-	if err := a.grant(ctx, s, e); err != nil {
-		return nil, err
-	}
-	a.failures = 0
-	a.gate.cfg.Limiter.Succeeded(a.peer, c.User)
-	if used := a.gate.cfg.KeyUsed; used != nil && proofs.proven&FactorKey != 0 {
-		used(c.User, proofs.key)
-	}
-	if used := a.gate.cfg.TokenUsed; used != nil && proofs.proof.Token != "" {
-		used(c.User, proofs.proof.Token, a.peer.Remote.Addr())
-	}
-	if h := a.gate.cfg.History; h != nil {
-		h.Entered(c.User, a.clientID(), levelsOf(a.channel.Kind, proofs.proven))
-	}
-	a.exposed(c, crossed)
-	return s, nil
-}
-
-// grant makes s the session of the connection, once e is on stable storage.
-func (a *Attempt) grant(ctx context.Context, s *Session, e Event) error {
-	e.Session = s.id
-	if err := a.gate.cfg.Recorder.Commit(ctx, e); err != nil {
-		s.discard()
-		a.gate.cfg.Log.Error("login not recorded, so not granted", "conn", a.peer.Conn, "err", err)
-		return unavailable(err)
-	}
-	if !s.grant() {
-		return ErrDenied // revoked while the record was written
-	}
-	a.tried = true
-	a.logins++
-	a.session = s
-	a.admission.LoggedIn()
-	return nil
-}
-
-// deny records a refused login and answers it on the grid of Config.FailureTime,
-// counted from began, so that all refusals look alike.
-func (a *Attempt) deny(ctx context.Context, began time.Time, d decision, crossed string, again bool, cause error) error {
-	offence := WrongProof
-	switch {
-	case !d.account.Known:
-		offence = UnknownUser
-		d.verdict.Reason = "unknown user"
-	case cause != nil:
-		d.verdict.Reason = "wrong proof"
-	case d.account.Disabled:
-		d.verdict.Reason = "account disabled"
-	}
-	if again { // whether or not the proof was right: what it costs must not tell
-		offence = RepeatedProof
-	}
-	if cause != nil {
-		d.verdict.Rule = ""
-	}
-	a.recordLogin(d, OutcomeRefused, crossed)
-	a.failures++
-	user := d.request.User
-	if !d.offered.guessable() {
-		user = "" // the source is charged, the account's guesses are not
-	}
-	a.gate.cfg.Limiter.Offend(a.peer, user, offence)
-	a.onGrid(ctx, began)
-	return ErrDenied
-}
-
-// onGrid waits for the next point of the grid of Config.FailureTime.
-func (a *Attempt) onGrid(ctx context.Context, began time.Time) {
-	grid := a.gate.cfg.FailureTime
-	select {
-	case <-time.After(grid - time.Since(began)%grid):
-	case <-ctx.Done():
-	}
 }
 
 // Logout ends the session that the connection has, if any. The connection may

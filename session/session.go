@@ -15,7 +15,7 @@ type Session struct {
 	data     DataRules // likewise
 	method   Method    // of the first proof, likewise
 	notice   string    // likewise
-	password Secret    // that opened it, while it lasts, if it is handed on; guarded by mu once granted
+	password Secret    // that opened it, while it lasts, if it is handed on; guarded by mu
 	login    Request   // what the login was decided by, likewise
 	device   *Device   // nil if it is none; likewise
 	stage    Stage     // likewise
@@ -196,6 +196,15 @@ func (s *Session) describe() (Info, bool) {
 }
 
 func (s *Session) ended() bool { return s.over.Err() != nil }
+
+// keep keeps the password that opened the session, unless it ended meanwhile.
+func (s *Session) keep(password Secret) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended() {
+		s.password = password
+	}
+}
 
 // end is idempotent: the first cause stays.
 func (s *Session) end(cause error) {
