@@ -32,7 +32,7 @@ func (s *Service) policyExplain(ctx context.Context, in Question) (policies.Expl
 	if err != nil {
 		return policies.Explanation{}, err
 	}
-	account, err := s.Accounts.Lookup(ctx, in.User)
+	account, err := s.Accounts.Lookup(ctx, netip.Addr{}, in.User)
 	if err != nil {
 		return policies.Explanation{}, err
 	}

@@ -132,7 +132,7 @@ func (s *Service) userShow(ctx context.Context, in Name) (ShownUser, error) {
 	if err != nil {
 		return ShownUser{}, err
 	}
-	account, err := s.Accounts.Lookup(ctx, in.Name)
+	account, err := s.Accounts.Account(ctx, in.Name)
 	a := account.Identity.Access
 	return ShownUser{User: user, Access: Access{
 		Permissions: append([]session.PathRule{}, a.Rules...), Quota: a.Quota,
@@ -170,6 +170,16 @@ func (s *Service) userPasswd(ctx context.Context, in Passwd) (User, error) {
 			s.end(in.Name)
 		}
 		return c, err
+	})
+}
+
+// Follow records a change of an account that one of its sources is the cause of, and makes
+// it (auth.Config.Recorded).
+func (s *Service) Follow(ctx context.Context, by string, verb session.Verb, user string, do func() (auth.Change, error)) error {
+	e := session.Event{Protocol: session.CLI, User: "source " + by}
+	return s.recordBy(ctx, e, verb, "user "+user, func() (any, any, error) {
+		c, err := do()
+		return c.Before, c.After, err
 	})
 }
 

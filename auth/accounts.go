@@ -52,11 +52,19 @@ type Config struct {
 	// Elsewhere returns who is asked about the passwords of accounts in some groups that
 	// have none here, nil for nobody. Nil means nobody.
 	Elsewhere func(groups []string, now time.Time) Elsewhere
-	// Asked is told of each question and its answer. May be nil.
+	// Asked is told of each question to an Elsewhere and its answer. May be nil.
 	Asked func(user, by string, right bool, err error)
 	// Renewed is told of each hash that was replaced by a better one, with the schemes of
 	// both. May be nil.
 	Renewed func(user, before, after string)
+	// Sources are asked about names that the store does not have, in that order.
+	Sources []Source
+	// SourceBudget says whether one at remote may ask about one more name. Nil means as many
+	// as they like. The error is a session.ErrTooMany.
+	SourceBudget func(remote netip.Addr) error
+	// Recorded makes a change of an account that a source (by) is the cause of, and records
+	// it. Nil means that it is only made.
+	Recorded func(ctx context.Context, by string, verb session.Verb, user string, change func() (Change, error)) error
 	// Log gets what an operator should look at. Nil means slog.Default.
 	Log *slog.Logger
 }
@@ -68,6 +76,8 @@ type Accounts struct {
 	cfg   Config
 	memo  memo
 	dummy hashes.Hash
+
+	sources sources
 	// key is the installation's, for the hashes of tokens and for what is made up for
 	// names that do not exist.
 	key []byte
@@ -114,6 +124,7 @@ func Open(ctx context.Context, db *store.DB, cfg Config) (*Accounts, error) {
 	}
 	a := &Accounts{db: db, cfg: cfg, memo: newMemo(), dummy: hashes.Dummy(), key: key, suspects: make(chan suspect, maxSuspects),
 		renewals: make(chan renewal, maxRenewals), weak: make(chan struct{}, 1)}
+	a.sources = sources{all: cfg.Sources, budget: cfg.SourceBudget, altered: make(chan struct{}, 1)}
 	a.weak <- struct{}{} // of an import while nothing ran
 	if a.phantom.key, err = db.Secret(ctx, "phantoms", phantomKeySize); err != nil {
 		return nil, fmt.Errorf("open accounts: %w", err)

@@ -75,7 +75,7 @@ func (a *Accounts) Add(ctx context.Context, name string, n New) (Change, error) 
 	}
 	return a.write(ctx, "add", name, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
 		if before != nil {
-			return errAccount
+			return nameTaken(&before.info)
 		}
 		var id int64
 		err := tx.QueryRowContext(ctx, `INSERT INTO accounts (name, route, home, expires, created, changed) VALUES ($1, $2, $3, $4, $5, $5) RETURNING id`,
@@ -148,6 +148,9 @@ func (a *Accounts) Set(ctx context.Context, name string, u Update) (Change, erro
 		}
 	}
 	return a.edit(ctx, "set", name, func(ctx context.Context, tx *sql.Tx, before *record, _ int64) error {
+		if err := keptBySource(&before.info, "groups"); u.Groups != nil && err != nil {
+			return err
+		}
 		if u.Home != nil {
 			if _, err := tx.ExecContext(ctx, `UPDATE accounts SET home = $2 WHERE id = $1`, before.id, *u.Home); err != nil {
 				return err
@@ -186,8 +189,12 @@ func (a *Accounts) Set(ctx context.Context, name string, u Update) (Change, erro
 // remembered of that one is forgotten; to end the sessions that it opened is
 // for the caller (session.Gate.Revoke). Errors: ErrInvalid, ErrNotExist.
 func (a *Accounts) SetPassword(ctx context.Context, name string, password session.Secret) (Change, error) {
-	if _, err := a.Show(ctx, name); err != nil { // before the price of a hash
+	info, err := a.Show(ctx, name)
+	if err != nil { // before the price of a hash
 		return Change{}, err
+	}
+	if err := keptBySource(&info, "password"); err != nil {
+		return Change{}, about(name, err)
 	}
 	made, err := a.newSecrets(password)
 	if err != nil {
@@ -229,6 +236,7 @@ func (a *Accounts) Remove(ctx context.Context, name string) (Change, error) {
 		if before == nil {
 			return errNoAccount
 		}
+		a.sources.lately.forget(a.memo.name(name)) // it may be admitted again
 		_, err := tx.ExecContext(ctx, `DELETE FROM accounts WHERE id = $1`, before.id)
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -80,7 +81,7 @@ func TestAccountLife(t *testing.T) {
 	if a, err = Open(ctx, db, Config{}); err != nil {
 		t.Fatal(err)
 	}
-	account, err := a.Lookup(ctx, "joe")
+	account, err := a.Lookup(ctx, netip.Addr{}, "joe")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func TestAccountLife(t *testing.T) {
 	// And it goes again, piece by piece.
 	must2 := func(c Change, err error) { t.Helper(); must(t, c, err) }
 	must2(a.Disable(ctx, "joe"))
-	if account, _ := a.Lookup(ctx, "joe"); !account.Known || !account.Disabled {
+	if account, _ := a.Lookup(ctx, netip.Addr{}, "joe"); !account.Known || !account.Disabled {
 		t.Errorf("disabled: got %+v", account)
 	}
 	if known, _ := knows(ctx, a, "joe", key); known {
@@ -122,7 +123,7 @@ func TestAccountLife(t *testing.T) {
 	if change.Before == nil || change.After != nil {
 		t.Errorf("remove: got %+v", change)
 	}
-	if account, err := a.Lookup(ctx, "joe"); err != nil || account.Known {
+	if account, err := a.Lookup(ctx, netip.Addr{}, "joe"); err != nil || account.Known {
 		t.Errorf("removed: got %+v, %v", account, err)
 	}
 	if list, err := a.List(ctx); err != nil || len(list) != 0 {
@@ -250,7 +251,7 @@ func TestAnswersAreCopies(t *testing.T) {
 		t.Fatal(err)
 	}
 	info.Groups[0] = "admins"
-	account, err := a.Lookup(t.Context(), "joe")
+	account, err := a.Lookup(t.Context(), netip.Addr{}, "joe")
 	if err != nil || account.Identity.Groups[0] != "users" {
 		t.Errorf("got %+v, %v, want users", account, err)
 	}
@@ -290,7 +291,7 @@ func TestChangesAtOnce(t *testing.T) {
 			if _, err := a.AddAddress(t.Context(), "joe", fmt.Sprintf("joe%d@example.com", i)); err != nil {
 				t.Error(err)
 			}
-			if _, err := a.Lookup(t.Context(), "joe"); err != nil {
+			if _, err := a.Lookup(t.Context(), netip.Addr{}, "joe"); err != nil {
 				t.Error(err)
 			}
 		})

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -28,7 +29,7 @@ func rules(t testing.TB, texts ...string) *[]session.PathRule {
 
 func access(t testing.TB, a *Accounts, name string) session.Access {
 	t.Helper()
-	account, err := a.Lookup(t.Context(), name)
+	account, err := a.Lookup(t.Context(), netip.Addr{}, name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,7 @@ const asked = -1
 // elsewhere is who is asked about an account, nil for nobody: only of one without a
 // password here.
 func (a *Accounts) elsewhere(r *record) Elsewhere {
-	if r == nil || r.password != 0 || r.unreadable != nil || a.cfg.Elsewhere == nil {
+	if r == nil || r.info.Source != "" || r.password != 0 || r.unreadable != nil || a.cfg.Elsewhere == nil {
 		return nil
 	}
 	return a.cfg.Elsewhere(r.info.Groups, time.Now())
@@ -94,42 +94,4 @@ func (a *Accounts) keep(ctx context.Context, c session.Credential, r *record) er
 		a.cfg.Log.Error("a password that is right elsewhere is not stored", "user", c.User, "err", err)
 	}
 	return nil
-}
-
-// A PasswordTest is what became of a password that an administrator tried.
-type PasswordTest struct {
-	User   string `json:"user"`
-	Exists bool   `json:"exists"`
-	Usable bool   `json:"usable"` // neither disabled nor expired
-	// By is who answered: "store", the name of a server, or empty for nobody.
-	By    string `json:"by,omitempty"`
-	Right bool   `json:"right"`
-	// Why says it in words.
-	Why string `json:"why"`
-}
-
-// TestPassword says who would answer for a password of an account, and what. Nothing is
-// stored or remembered of it.
-func (a *Accounts) TestPassword(ctx context.Context, name string, password session.Secret) (PasswordTest, error) {
-	r, err := a.find(ctx, name)
-	t := PasswordTest{User: name, Exists: r != nil, Usable: r != nil && !r.info.over(time.Now())}
-	switch by := a.elsewhere(r); {
-	case err != nil:
-		return t, err
-	case r == nil:
-		t.Why = "there is no such account; nobody else is asked about names that do not exist"
-	case r.unreadable != nil:
-		t.Why = "the hash in the store cannot be used: set another password (gateway user passwd " + name + ")"
-	case r.password != 0:
-		_, t.Right = a.storedOf(r).matches(password.Reveal())
-		t.By, t.Why = "store", "compared with the "+r.hash.Scheme()+" in the store"
-	case by == nil:
-		t.Why = "the account has no password, and none of its groups has an old_server that is asked"
-	default:
-		t.By, t.Why = by.Name(), "the account has no password here, and this server was asked"
-		if t.Right, err = by.Ask(ctx, name, password); err != nil {
-			t.Why = "the account has no password here, and this server gave no answer: " + err.Error()
-		}
-	}
-	return t, nil
 }

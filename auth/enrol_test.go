@@ -3,6 +3,7 @@ package auth
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,7 +20,7 @@ func TestEnrol(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, _ = knows(t.Context(), a, "joe", sessionKey(t, first)) // as ssh-copy-id offers it before
-	before, _ := a.Lookup(t.Context(), "joe")
+	before, _ := a.Lookup(t.Context(), netip.Addr{}, "joe")
 	// What the account has is in the file again, with another limit.
 	file := strings.Join([]string{`from="10.0.0.0/8" ` + own, first, `from="192.0.2.0/24",restrict ` + second, first}, "\n")
 	c, err := a.Enrol(t.Context(), "joe", []byte(file))
@@ -31,7 +32,7 @@ func TestEnrol(t *testing.T) {
 			t.Errorf("got %+v", k)
 		}
 	}
-	after, _ := a.Lookup(t.Context(), "joe")
+	after, _ := a.Lookup(t.Context(), netip.Addr{}, "joe")
 	if after.Generation == before.Generation {
 		t.Error("the account's generation is what it was")
 	}
@@ -46,7 +47,7 @@ func TestEnrol(t *testing.T) {
 	if _, err := a.Enrol(t.Context(), "joe", []byte(first)); err != nil {
 		t.Errorf("once more: %v", err)
 	}
-	if again, _ := a.Lookup(t.Context(), "joe"); again.Generation != after.Generation {
+	if again, _ := a.Lookup(t.Context(), netip.Addr{}, "joe"); again.Generation != after.Generation {
 		t.Error("a file that brings nothing changed the generation")
 	}
 }
@@ -128,7 +129,7 @@ func TestPendingUntilUsed(t *testing.T) {
 	if got := pending(a); len(got) != 2 {
 		t.Errorf("before a login was granted: %q are pending, want both", got)
 	}
-	before, _ := a.Lookup(t.Context(), "joe")
+	before, _ := a.Lookup(t.Context(), netip.Addr{}, "joe")
 	a.Used("joe", key)
 	a.Used("joe", key)
 	a.Used("joe", sessionKey(t, ed25519Key(t)))
@@ -137,7 +138,7 @@ func TestPendingUntilUsed(t *testing.T) {
 	if got := pending(a); len(got) != 1 || got[0] != other {
 		t.Errorf("after it: %q are pending, want %s", got, other)
 	}
-	if after, _ := a.Lookup(t.Context(), "joe"); after.Generation != before.Generation {
+	if after, _ := a.Lookup(t.Context(), netip.Addr{}, "joe"); after.Generation != before.Generation {
 		t.Error("the login changed the account's generation")
 	}
 	a.Used("joe", sessionKey(t, second)) // and is stored by Close

@@ -35,6 +35,7 @@ var (
 	errNotOffered  = &kind{"no client has offered such a key, or the account has it; see 'gateway user key offered NAME'", ErrNotExist}
 	errNoTOTP      = &kind{"it has no one-time codes", ErrNotExist}
 	errNothingSaid = &kind{"nothing is said of it that could be removed", ErrNotExist}
+
 	errAccount     = &kind{"account exists", ErrExist}
 	errKeyTwice    = &kind{"the account has this key", ErrExist}
 	errAddressUsed = &kind{"the address belongs to an account", ErrExist}

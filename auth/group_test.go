@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -35,7 +36,7 @@ func TestGroupChangeReachesItsMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.count()
-	before, err := a.Lookup(ctx, "joe")
+	before, err := a.Lookup(ctx, netip.Addr{}, "joe")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,7 @@ func TestGroupChangeReachesItsMembers(t *testing.T) {
 	if c.Before != nil || c.After == nil || c.After.Members != nil || c.After.Quota.Bytes != quota {
 		t.Errorf("got %+v, %+v", c.Before, c.After)
 	}
-	after, err := a.Lookup(ctx, "joe")
+	after, err := a.Lookup(ctx, netip.Addr{}, "joe")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,10 +218,10 @@ func TestGroupUnreadAfterChangeIsStale(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	a.refreshGroup(ctx, "users")
-	if _, err := a.Lookup(ctx, "joe"); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.Lookup(ctx, netip.Addr{}, "joe"); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("got %v, want %v", err, session.ErrUnavailable)
 	}
-	if _, err := a.Lookup(t.Context(), "joe"); err != nil || a.stale.Load() {
+	if _, err := a.Lookup(t.Context(), netip.Addr{}, "joe"); err != nil || a.stale.Load() {
 		t.Errorf("once it can be read: got %v, stale %v", err, a.stale.Load())
 	}
 }

@@ -200,6 +200,10 @@ func (im *importer) plan(in Imported) plannedImport {
 		return p
 	}
 	p.Before = describe(p.record)
+	if from := p.record.info.Source; from != "" {
+		p.Action, p.Reason = ImportRefuse, fmt.Sprintf("there is an account of that name from the source %q (gateway.hcl): give the imported one another name (--map), or remove that first (gateway user remove)", from)
+		return p
+	}
 	was, imported := im.before[p.record.id]
 	switch {
 	case imported && bytes.Equal(was.source, p.marks.source):

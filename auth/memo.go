@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 )
@@ -105,6 +106,17 @@ func (m *memo) recall(name nameMAC, proof mac, now time.Time) (right, known bool
 		}
 	}
 	return false, false
+}
+
+// wrongSince reports whether the proof was wrong within that time, however often it was
+// offered since.
+func (m *memo) wrongSince(name nameMAC, proof mac, limit time.Duration, now time.Time) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.names[name]
+	return ok && slices.ContainsFunc(e.Value.(*remembered).wrong, func(w outcome) bool {
+		return hmac.Equal(w.proof[:], proof[:]) && now.Sub(w.made) < limit
+	})
 }
 
 func (o outcome) fresh(now time.Time, limit time.Duration) bool {

@@ -20,6 +20,10 @@ type Info struct {
 	Groups    []string `json:"groups"`
 	Allowance          // its own; what its groups add is in session.Identity.Access
 	Disabled  bool     `json:"disabled"`
+	// Source is where the account comes from and who checks its password; empty is the
+	// store. Barred says that the source has it no more, or has disabled it.
+	Source string `json:"source,omitempty"`
+	Barred bool   `json:"barred,omitempty"`
 	// Home is the folder of its files; empty is that of its name in the storage.
 	Home string `json:"home,omitempty"`
 	// Expires is the first moment at which it is over; zero is never.
@@ -76,9 +80,10 @@ func (r *record) account() session.Account {
 	}
 }
 
-// over reports whether the account cannot be used: it is disabled, or has expired.
+// over reports whether the account cannot be used: it is disabled, here or by its source,
+// or has expired.
 func (i *Info) over(now time.Time) bool {
-	return i.Disabled || !i.Expires.IsZero() && !now.Before(i.Expires)
+	return i.Disabled || i.Barred || !i.Expires.IsZero() && !now.Before(i.Expires)
 }
 
 // clone is an Info that the caller may change.
@@ -154,14 +159,14 @@ func (l *loader) each(query string, scan func(dest func(...any) error) error) er
 }
 
 func (l *loader) accounts() error {
-	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth, a.mail, a.home, a.expires FROM accounts a`, func(dest func(...any) error) error {
+	return l.each(`SELECT a.id, a.name, a.disabled, a.route, a.created, a.changed, a.quota_bytes, a.quota_files, a.bandwidth, a.mail, a.home, a.expires, a.source, a.barred FROM accounts a`, func(dest func(...any) error) error {
 		r := &record{keys: make(map[keyID]options)}
 		r.info.Groups, r.info.Addresses, r.info.Keys = []string{}, []string{}, []Key{} // [] in JSON, not null
 		r.info.Permissions = []session.PathRule{}
 		var created, changed, expires int64
 		var mail string
 		if err := dest(&r.id, &r.info.Name, &r.info.Disabled, &r.info.Route, &created, &changed,
-			&r.info.Quota.Bytes, &r.info.Quota.Files, &r.info.Bandwidth, &mail, &r.info.Home, &expires); err != nil {
+			&r.info.Quota.Bytes, &r.info.Quota.Files, &r.info.Bandwidth, &mail, &r.info.Home, &expires, &r.info.Source, &r.info.Barred); err != nil {
 			return err
 		}
 		var err error

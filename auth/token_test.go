@@ -114,13 +114,13 @@ func TestTokenUseIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	secret, made := addToken(t, a, "joe", Token{Protocols: []session.Protocol{session.FTP}, Label: "scanner\n7"})
-	before, _ := a.Lookup(t.Context(), "joe")
+	before, _ := a.Lookup(t.Context(), netip.Addr{}, "joe")
 	a.TokenUsed("joe", made.ID, source)
 	info, err := a.Show(t.Context(), "joe")
 	if err != nil || info.Tokens[0].Used.IsZero() || info.Tokens[0].UsedFrom != source.String() || info.Tokens[0].Label != "scanner7" {
 		t.Errorf("got %+v, %v", info.Tokens, err)
 	}
-	if after, _ := a.Lookup(t.Context(), "joe"); after.Generation != before.Generation {
+	if after, _ := a.Lookup(t.Context(), netip.Addr{}, "joe"); after.Generation != before.Generation {
 		t.Error("the use of a token is a change of the account")
 	}
 	a.TokenUsed("joe", made.ID, netip.MustParseAddr("192.0.2.8"))
@@ -156,7 +156,7 @@ func TestMailAllowance(t *testing.T) {
 	if _, err := a.Add(t.Context(), "joe", New{Groups: []string{"few", "many"}, Allowance: Allowance{Mail: session.MailLimits{RecipientsPerDay: 5}}}); err != nil {
 		t.Fatal(err)
 	}
-	account, err := a.Lookup(t.Context(), "joe")
+	account, err := a.Lookup(t.Context(), netip.Addr{}, "joe")
 	got := account.Identity.Mail
 	if err != nil || got.MessagesPerHour != 10 || got.RecipientsPerDay != 5 || !slices.Equal(got.Domains, []string{".example.org", "example.com"}) {
 		t.Errorf("got %+v, %v", got, err)

@@ -13,13 +13,31 @@ import (
 
 var _ session.Authenticator = (*Accounts)(nil)
 
-// Lookup implements session.Authenticator. It reads memory only. The slices of
-// the Identity are shared and must not be changed.
-func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, error) {
+// Lookup implements session.Authenticator. It reads memory, and asks the sources about
+// names that the store does not have, or has from them. The slices of the Identity are
+// shared and must not be changed.
+func (a *Accounts) Lookup(ctx context.Context, source netip.Addr, user string) (session.Account, error) {
+	r, err := a.find(ctx, user)
+	if err == nil {
+		r, err = a.followed(ctx, source, user, r)
+	}
+	if err != nil {
+		return session.Account{}, err
+	}
+	return a.accountOf(user, r), nil
+}
+
+// Account is Lookup of what is known here: no source is asked.
+func (a *Accounts) Account(ctx context.Context, user string) (session.Account, error) {
 	r, err := a.find(ctx, user)
 	if err != nil {
 		return session.Account{}, err
 	}
+	return a.accountOf(user, r), nil
+}
+
+// accountOf is r, or where that is nil one like another.
+func (a *Accounts) accountOf(user string, r *record) session.Account {
 	// Looked for whether or not it is needed, so that it takes the same time.
 	a.mu.RLock()
 	as := a.phantom.like(user)
@@ -27,11 +45,11 @@ func (a *Accounts) Lookup(ctx context.Context, user string) (session.Account, er
 	a.mu.RUnlock()
 	switch {
 	case r != nil:
-		return r.account(), nil
+		return r.account()
 	case like != nil:
-		return session.Account{As: as, Identity: session.Identity{Groups: like.info.Groups}, PasswordSet: like.info.PasswordChanged}, nil
+		return session.Account{As: as, Identity: session.Identity{Groups: like.info.Groups}, PasswordSet: like.info.PasswordChanged}
 	default:
-		return session.Account{}, nil
+		return session.Account{}
 	}
 }
 
@@ -57,8 +75,7 @@ func (a *Accounts) Verify(ctx context.Context, source netip.Addr, c session.Cred
 	case session.MethodPublicKey:
 		return session.Proof{}, a.verifyKey(ctx, source, c)
 	case session.MethodPassword, session.MethodKeyboardInteractive:
-		again, err := a.verifyPassword(ctx, source, c)
-		return session.Proof{Again: again}, err
+		return a.verifyPassword(ctx, source, c)
 	case session.MethodSCRAM:
 		return session.Proof{}, a.verifySCRAM(ctx, c)
 	case session.MethodToken:
@@ -85,33 +102,36 @@ func (a *Accounts) verifyKey(ctx context.Context, source netip.Addr, c session.C
 // verifyPassword takes the same path for every name. What differs is the hash
 // that the password is compared with: where there is none, one that nothing
 // matches.
-func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c session.Credential) (again bool, err error) {
+func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c session.Credential) (session.Proof, error) {
 	if c.Secret.Empty() || c.Secret.Len() > maxPasswordBytes {
-		return false, session.ErrDenied // whoever is named
+		return session.Proof{}, session.ErrDenied // whoever is named
 	}
 	for {
 		r, err := a.find(ctx, c.User)
 		if err != nil {
-			return false, err
+			return session.Proof{}, err
 		}
 		stored := a.storedOf(r)
 		right, again, err := a.compare(ctx, source, c, stored)
 		if err != nil {
-			return false, err
+			return session.Proof{}, err
 		}
 		// The password may have been changed while it was compared.
 		now, err := a.find(ctx, c.User)
 		switch {
 		case err != nil:
-			return false, err
+			return session.Proof{}, err
 		case passwordOf(now) != stored.id:
 			continue
 		case stored.id == 0 && a.elsewhere(now) != nil:
-			return a.verifyElsewhere(ctx, c, now, a.elsewhere(now))
+			again, err := a.verifyElsewhere(ctx, c, now, a.elsewhere(now))
+			return session.Proof{Again: again}, err
+		case stored.id == 0 && a.sourced(now):
+			return a.verifySourced(ctx, source, c, now)
 		case !right || stored.id == 0:
-			return again, session.ErrDenied
+			return session.Proof{Again: again}, session.ErrDenied
 		default:
-			return again, nil
+			return session.Proof{Again: again}, nil
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -250,7 +251,7 @@ func TestStoreGoneIsUnavailable(t *testing.T) {
 	a.stale.Store(true)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := a.Lookup(ctx, "joe"); !errors.Is(err, session.ErrUnavailable) {
+	if _, err := a.Lookup(ctx, netip.Addr{}, "joe"); !errors.Is(err, session.ErrUnavailable) {
 		t.Errorf("look-up: got %v, want %v", err, session.ErrUnavailable)
 	}
 	if _, err := a.Verify(ctx, source, session.Password("joe", "right")); !errors.Is(err, session.ErrUnavailable) {
@@ -356,13 +357,13 @@ func BenchmarkLogin(b *testing.B) {
 				if forget {
 					a.memo.forget(a.memo.name("joe"))
 				}
-				if _, err := a.Lookup(b.Context(), "joe"); err != nil {
+				if _, err := a.Lookup(b.Context(), netip.Addr{}, "joe"); err != nil {
 					b.Fatal(err)
 				}
 				if err := login(b, a, "joe", "right"); err != nil {
 					b.Fatal(err)
 				}
-				if _, err := a.Lookup(b.Context(), "joe"); err != nil {
+				if _, err := a.Lookup(b.Context(), netip.Addr{}, "joe"); err != nil {
 					b.Fatal(err)
 				}
 			}

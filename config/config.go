@@ -57,6 +57,7 @@ type Config struct {
 	Mail           queue.Config
 	Milters        []milter.Config
 	OldServers     []oldserver.Config
+	Sources        []Source   // in their order
 	DNS            dns.Config // for mail exchangers
 	Log            Log
 
@@ -224,6 +225,7 @@ func (c *Config) complete(d *decoder) {
 	}
 	c.checkRoutes(d)
 	c.checkOldServers(d)
+	c.checkSources(d)
 	c.checkRemote(d)
 	names := map[string]bool{}
 	for _, l := range c.Listeners {

@@ -67,9 +67,6 @@ func (c *Config) checkOldServers(d *decoder) {
 			d.fault(b.at, "Invalid old_server", sentence(fmt.Sprintf("old_server %q: %v", o.Name, err)))
 			continue
 		}
-		if b.ca == "" {
-			continue
-		}
 		var err error
 		if o.Roots, err = authorities(b.ca); err != nil {
 			d.fault(b.at, "Invalid old_server", sentence(fmt.Sprintf("old_server %q: %v", o.Name, err)))

@@ -173,17 +173,18 @@ func (r *RemoteStorage) check() (err error) {
 	if r.protection != "" {
 		f.Protection = ftpclient.Protection(r.protection)
 	}
-	if r.ca != "" {
-		if f.Roots, err = authorities(r.ca); err != nil {
-			return err
-		}
+	if f.Roots, err = authorities(r.ca); err != nil {
+		return err
 	}
 	r.FTP = &f
 	return f.Check()
 }
 
-// authorities reads the file of a setting "ca".
+// authorities reads the file of a setting "ca"; nil, for those of the system, without one.
 func authorities(path string) (*x509.CertPool, error) {
+	if path == "" {
+		return nil, nil
+	}
 	pem, err := os.ReadFile(path)
 	roots := x509.NewCertPool()
 	if err != nil || !roots.AppendCertsFromPEM(pem) {

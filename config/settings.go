@@ -39,6 +39,7 @@ func (c *Config) section() section {
 			{name: "mail", doc: "The queue: where accepted mail goes.", open: fixed(c.mail)},
 			{name: "route", label: "name", many: true, doc: "A way for mail that has a name. Mail goes by the route of the sender's account, by that of the recipient's domain, or else by the one in mail.", open: c.route},
 			{name: "old_server", label: "name", many: true, doc: "Another server that is asked whether a password is right, of accounts that have none here: the one that they come from, or a directory.", open: c.oldServer},
+			{name: "source", label: "name", many: true, doc: "Where else accounts are: a directory (LDAP, Active Directory), or a program that is asked over HTTP. Names that the store does not have are asked about at each source, in the order of the file. See docs/operations.md.", open: c.source},
 			{name: "storage", doc: "Where accounts keep their files.", open: fixed(c.storage)},
 			{name: "storage", label: "name", many: true, beside: true, doc: "An SFTP or FTP server behind the gateway that keeps the files of some accounts. Quotas are not kept there, and files are not resumed by others than the gateway.", open: c.remoteStorage},
 			{name: "certificates", doc: "The TLS certificate. Without this block the gateway makes one by an authority of its own.", open: fixed(c.certificates)},

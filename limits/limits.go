@@ -26,6 +26,7 @@ type Limits struct {
 	penalties       penalties
 	guesses         guesses
 	throttles       throttles
+	names           names
 	manual          manualBans
 	file            sync.Mutex // held while File is written, before mu
 }
@@ -44,6 +45,7 @@ var (
 	errWaiting         = tooMany("connections without a login from this source")
 	errSessions        = tooMany("sessions of this account")
 	errGuesses         = tooMany("failed logins on this account")
+	errNames           = tooMany("names from this source")
 )
 
 func tooMany(what string) error { return fmt.Errorf("%w %s", session.ErrTooMany, what) }
@@ -63,6 +65,7 @@ func New(cfg Config) (*Limits, error) {
 		penalties: newPenalties(cfg),
 		guesses:   newGuesses(cfg),
 		throttles: newThrottles(),
+		names:     newNames(),
 		manual:    newManualBans(),
 	}
 	if cfg.File != "" {

@@ -100,7 +100,7 @@ func (a *Attempt) Count(in, out int64) {
 // Where the rules ask for more than one proof, what was right is kept for as long
 // as the connection stays at the same name; the account must not change meanwhile.
 //
-// A proof whose account was changed while it was checked is checked again; if that
+// A proof whose account was changed, or made, while it was checked is checked again; if that
 // goes on, or there were others before it, the answer is ErrUnavailable, and nobody is
 // charged for it.
 func (a *Attempt) Offer(ctx context.Context, c Credential) (*Session, error) {
@@ -131,7 +131,7 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	if !a.chain.begun(c.User) {
 		a.chain = chain{}
 	}
-	c.Protocol = a.peer.Protocol
+	c.Protocol, c.Listener = a.peer.Protocol, a.peer.Listener
 	crossed := a.crossed(c)
 	if err := a.budget(c); err != nil {
 		a.recordRefused(ctx, c, crossed, err)
@@ -168,6 +168,8 @@ func (a *Attempt) offer(ctx context.Context, c Credential) (*Session, error) {
 	proof, err := a.gate.cfg.Auth.Verify(ctx, a.peer.Remote.Addr(), c)
 	again := proof.Again
 	switch {
+	case err == nil && proof.Changed:
+		return nil, errChanged
 	case err == nil && named.verdict.Allowed && !named.account.Disabled:
 		if a.chain.proven == 0 {
 			a.chain = chain{user: c.User, method: c.Method, generation: named.account.Generation}
@@ -310,9 +312,11 @@ func (a *Attempt) decide(ctx context.Context, user string, m Method) (decision, 
 }
 
 func (a *Attempt) decidePhase(ctx context.Context, phase Phase, user string, m Method) (decision, error) {
-	account, err := a.gate.cfg.Auth.Lookup(ctx, user)
+	account, err := a.gate.cfg.Auth.Lookup(ctx, a.peer.Remote.Addr(), user)
 	if err != nil {
-		a.gate.cfg.Log.Error("account look-up", "conn", a.peer.Conn, "err", err)
+		if !errors.Is(err, ErrTooMany) { // which is the peer's doing
+			a.gate.cfg.Log.Error("account look-up", "conn", a.peer.Conn, "err", err)
+		}
 		return decision{request: a.request(phase), verdict: Verdict{Reason: "account look-up failed"}}, unavailable(err)
 	}
 	r := a.request(phase)

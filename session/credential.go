@@ -86,8 +86,9 @@ type Credential struct {
 	Key Key
 	// Exchange is the conversation of MethodSCRAM.
 	Exchange *Exchange
-	// Protocol is where it is offered; the Attempt sets it.
+	// Protocol and Listener are where it is offered; the Attempt sets them.
 	Protocol Protocol
+	Listener string
 }
 
 // Password is a name with a password, or with a token in its place.
@@ -136,6 +137,9 @@ type Proof struct {
 	// Again says that the same proof was checked a while ago, with the same result: a
 	// device that retries, not one more guess.
 	Again bool
+	// Changed says that the proof was right and that the account was made or changed by it,
+	// so that what was known of the name before is not what is known now: all is asked again.
+	Changed bool
 	// Token is the id of the token that it was, and Senders the mail senders that it is
 	// good for; nil means all of the account's.
 	Token   string

@@ -16,8 +16,10 @@ import (
 // Authenticator knows accounts and their credentials. Its methods may be called
 // at the same time; an error other than those named is a failure of ours.
 type Authenticator interface {
-	// Lookup returns what is known of user; the zero Account if there is none.
-	Lookup(ctx context.Context, user string) (Account, error)
+	// Lookup returns what is known of user; the zero Account if there is none. source is
+	// where the name comes from, the zero Addr if nobody connected. Errors:
+	// ErrUnavailable if it cannot be said now, ErrTooMany if source names too many.
+	Lookup(ctx context.Context, source netip.Addr, user string) (Account, error)
 	// Verify checks one proof. It returns nil if it is right, ErrDenied if it is
 	// wrong, and ErrUnavailable if it could not be checked now. Whether it is enough
 	// is for the rules to say. A code that was right once is never right again. An unknown user takes as long

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -42,7 +43,7 @@ func (g *Gate) objection(ctx context.Context, s *Session) (cause, err error) {
 		}
 		return s.goOn(g.Policy(), v, r), nil
 	}
-	account, err := g.cfg.Auth.Lookup(ctx, s.identity.User)
+	account, err := g.cfg.Auth.Lookup(ctx, netip.Addr{}, s.identity.User)
 	switch {
 	case err != nil:
 		return nil, err

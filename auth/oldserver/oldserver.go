@@ -187,11 +187,7 @@ func (s *Server) ask(ctx context.Context, name, user, password string) (bool, er
 
 // secure makes the connection one over TLS, with a server that is who it should be.
 func (s *Server) secure(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	over := tls.Client(conn, s.tls())
-	if err := over.HandshakeContext(ctx); err != nil {
-		return nil, err
-	}
-	return over, nil
+	return pinned.Handshake(ctx, conn, s.tls())
 }
 
 func (s *Server) tls() *tls.Config { return pinned.TLS(s.cfg.Address, s.cfg.Pin, s.cfg.Roots) }

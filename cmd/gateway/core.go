@@ -83,6 +83,7 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	hashing.Spare = spareProcessor
 	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{
 		Budget: limits.NewHashing(hashing), Sealer: c.sealer, Log: log, Elsewhere: elsewhere(cfg), Asked: c.asked, Renewed: c.renewed,
+		Sources: sources(cfg), SourceBudget: c.limits.Name, Recorded: c.followed,
 	}); err != nil {
 		return nil, err
 	}

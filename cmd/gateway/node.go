@@ -138,7 +138,7 @@ func (n *node) serve(ctx, cut context.Context) error {
 		"host keys":    func(ctx context.Context) error { n.hostKeys.Run(ctx.Done()); return nil }, "queue": n.queue.Run, "storage": n.sweep,
 		"refused passwords": n.accounts.VerifySuspects,
 		"password hashes":   n.accounts.RenewHashes, "weak hashes": n.accounts.WrapHashes,
-		"reminders": n.remind, "memory": tidy,
+		"reminders": n.remind, "memory": tidy, "sources": n.followSources,
 		"control": func(ctx context.Context) error { return n.commands.Serve(ctx, n.control) },
 	} {
 		n.background.Go(func() {

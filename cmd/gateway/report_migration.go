@@ -59,7 +59,7 @@ func migrationReport(r reporting) (made, error) {
 	var accounts []migration.Account
 	names := make(map[string]bool, len(users))
 	for _, u := range users {
-		accounts = append(accounts, migration.Account{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled, Keys: len(u.Keys)})
+		accounts = append(accounts, migration.Account{Name: u.Name, Groups: u.Groups, Disabled: u.Disabled || u.Barred, Keys: len(u.Keys)})
 		names[u.Name] = true
 	}
 	about := func(user string) bool { return r.group == "" || names[user] }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -145,9 +146,9 @@ func (c *cli) userList() *cobra.Command {
 				}
 				var rows [][]string
 				for _, u := range users {
-					rows = append(rows, []string{u.Name, userState(u), strings.Join(u.Groups, ","), fmt.Sprint(len(u.Keys)), strings.Join(u.Addresses, ",")})
+					rows = append(rows, []string{u.Name, userState(u), cmp.Or(u.Source, "store"), strings.Join(u.Groups, ","), fmt.Sprint(len(u.Keys)), strings.Join(u.Addresses, ",")})
 				}
-				table(w, []string{"NAME", "STATE", "GROUPS", "KEYS", "ADDRESSES"}, rows)
+				table(w, []string{"NAME", "STATE", "SOURCE", "GROUPS", "KEYS", "ADDRESSES"}, rows)
 			})
 		},
 	}
@@ -173,6 +174,8 @@ func userState(u admin.User) string {
 	switch {
 	case u.Disabled:
 		return "disabled"
+	case u.Barred:
+		return "disabled by " + u.Source
 	case !u.Expires.IsZero() && !time.Now().Before(u.Expires):
 		return "expired"
 	default:
@@ -184,6 +187,9 @@ func showUser(w io.Writer, u admin.User) {
 	password := "none"
 	if !u.PasswordChanged.IsZero() {
 		password = "set " + u.PasswordChanged.Format("2006-01-02")
+	}
+	if u.Source != "" {
+		password = "kept by " + u.Source
 	}
 	route := u.Route
 	if route == "" {
@@ -200,6 +206,9 @@ func showUser(w io.Writer, u admin.User) {
 	}
 	fmt.Fprintf(w, "name       %s\nstate      %s\ngroups     %s\npassword   %s\naddresses  %s\nroute      %s\ncreated    %s\n",
 		u.Name, userState(u), listed(u.Groups), password, listed(u.Addresses), route, u.Created.Format("2006-01-02 15:04"))
+	if u.Source != "" {
+		fmt.Fprintf(w, "source     %s\n", u.Source)
+	}
 	if u.Home != "" {
 		fmt.Fprintf(w, "home       %s\n", visible(u.Home))
 	}

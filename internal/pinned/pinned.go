@@ -4,6 +4,7 @@
 package pinned
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
@@ -35,6 +36,15 @@ func TLS(address, pin string, roots *x509.CertPool) *tls.Config {
 		return nil
 	}
 	return cfg
+}
+
+// Handshake makes a connection one over TLS.
+func Handshake(ctx context.Context, conn net.Conn, cfg *tls.Config) (net.Conn, error) {
+	over := tls.Client(conn, cfg)
+	if err := over.HandshakeContext(ctx); err != nil {
+		return nil, err
+	}
+	return over, nil
 }
 
 func plain(pin string) string { return strings.ToLower(strings.ReplaceAll(pin, ":", "")) }

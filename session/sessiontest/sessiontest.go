@@ -119,7 +119,7 @@ func (a *Accounts) Verified() int {
 }
 
 // Lookup implements session.Authenticator.
-func (a *Accounts) Lookup(_ context.Context, user string) (session.Account, error) {
+func (a *Accounts) Lookup(_ context.Context, _ netip.Addr, user string) (session.Account, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.accounts[user].Account, a.fault

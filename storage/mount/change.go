@@ -95,7 +95,7 @@ func (f *FS) Rename(ctx context.Context, from, to string, overwrite bool) error 
 		return fault("rename", to, session.ErrDenied)
 	}
 	if a, _ := f.at(from); !f.same(a, to) {
-		return fault("rename", from, apart)
+		return fault("rename", from, errApart)
 	}
 	_, source, err := f.tree(ctx, from)
 	if err != nil {
@@ -152,7 +152,7 @@ func (f *FS) Symlink(ctx context.Context, target, name string) error {
 		to = "."
 	}
 	if !f.same(m, to) {
-		return fault("symlink", name, apart)
+		return fault("symlink", name, errApart)
 	}
 	if m != nil && strings.HasPrefix(target, "/") {
 		target = path.Join("/", strings.TrimPrefix(to, m.Point))
@@ -173,7 +173,7 @@ func (f *FS) Link(ctx context.Context, old, name string) error {
 		return fault("link", name, session.ErrExist)
 	}
 	if m, _ := f.at(old); !f.same(m, name) {
-		return fault("link", old, apart)
+		return fault("link", old, errApart)
 	}
 	_, source, err := f.tree(ctx, old)
 	if err != nil {

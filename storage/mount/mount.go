@@ -173,8 +173,8 @@ func (f *FS) folder(name string) storage.Info {
 	return storage.Info{Name: path.Base(name), Mode: folderMode, ModTime: f.made}
 }
 
-// apart is what cannot be done from one tree to another, in the words of both front-ends.
-var apart = fmt.Errorf("not from one storage to another: %w: %w", session.ErrUnsupported, syscall.EXDEV)
+// errApart is what cannot be done from one tree to another, in the words of both front-ends.
+var errApart = fmt.Errorf("not from one storage to another: %w: %w", session.ErrUnsupported, syscall.EXDEV)
 
 // fault says what was being done when something could not be.
 func fault(op, name string, err error) error { return fmt.Errorf("%s %q: %w", op, name, err) }

@@ -67,57 +67,14 @@ func TestOldServerIsAskedOnce(t *testing.T) {
 // A directory keeps the passwords: OpenLDAP is searched and bound to at each login.
 func TestDirectoryIsAsked(t *testing.T) {
 	t.Parallel()
-	const slapd = "/usr/sbin/slapd"
-	if _, err := os.Stat(slapd); err != nil {
-		t.Skip("slapd is not installed")
-	}
-	dir, port := daemonDir(t, "slapd"), unusedPort(t)
-	if err := os.Mkdir(filepath.Join(dir, "db"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	must(t, "", "openssl", "req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:true",
-		"-keyout", filepath.Join(dir, "key.pem"), "-out", filepath.Join(dir, "cert.pem"), "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
-	conf := settings(t, dir, "slapd.conf", `include /etc/ldap/schema/core.schema
-include /etc/ldap/schema/cosine.schema
-include /etc/ldap/schema/inetorgperson.schema
-pidfile {dir}/pid
-modulepath /usr/lib/ldap
-moduleload back_mdb
-TLSCertificateFile {dir}/cert.pem
-TLSCertificateKeyFile {dir}/key.pem
-database mdb
-suffix "dc=example,dc=com"
-rootdn "cn=admin,dc=example,dc=com"
-rootpw admin-secret
-directory {dir}/db
-`)
-	settings(t, dir, "all.ldif", `dn: dc=example,dc=com
-objectClass: dcObject
-objectClass: organization
-o: example
-dc: example
-
-dn: ou=people,dc=example,dc=com
-objectClass: organizationalUnit
-ou: people
-
-dn: cn=Alice (Ops),ou=people,dc=example,dc=com
-objectClass: inetOrgPerson
-cn: Alice (Ops)
-sn: Alice
-uid: alice
-userPassword: `+password+`
-`)
-	must(t, "", "/usr/sbin/slapadd", "-f", conf, "-l", filepath.Join(dir, "all.ldif"))
-	daemon(t, slapd, "-f", conf, "-h", "ldaps://localhost:"+port+"/", "-d", "0")
-	answers(t, port)
-	g := gatewaytest.Start(t, gatewaytest.Options{Config: oldServerBlock("ldaps", "localhost:"+port, fmt.Sprintf(`  store   = false
+	d := startDirectory(t)
+	g := gatewaytest.Start(t, gatewaytest.Options{Config: oldServerBlock("ldaps", d.address, fmt.Sprintf(`  store   = false
   ca      = %q
   base    = "dc=example,dc=com"
   filter  = "(&(objectClass=inetOrgPerson)(uid={user}))"
   bind_dn = "cn=admin,dc=example,dc=com"
   bind_password = file(%q)
-`, filepath.Join(dir, "cert.pem"), settings(t, dir, "bind", "admin-secret")))})
+`, d.cert, d.secret))})
 	for _, user := range []string{alice, "bob"} {
 		g.CLI("", "user", "add", user, "--group", "users", "--group", "legacy")
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -39,17 +40,19 @@ func ids(t *testing.T, name string) (uid, gid int) {
 }
 
 // daemon runs a program until the end of the test, with the programs that it starts.
-func daemon(t *testing.T, name string, args ...string) {
+func daemon(t *testing.T, name string, args ...string) (stop func()) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
 	})
+	t.Cleanup(stop)
+	return stop
 }
 
 // runPostfix runs a private Postfix in a folder that it returns, with further lines of

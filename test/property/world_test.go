@@ -128,7 +128,7 @@ func (w *world) right(user string, p proof) bool {
 }
 
 // Lookup implements session.Authenticator.
-func (w *world) Lookup(_ context.Context, user string) (session.Account, error) {
+func (w *world) Lookup(_ context.Context, _ netip.Addr, user string) (session.Account, error) {
 	if p := w.people[user]; p != nil {
 		return session.Account{
 			Known: true, Disabled: p.disabled, PasswordSet: p.passwordSet, Generation: 1,
