@@ -176,7 +176,7 @@ func (s *Service) userPasswd(ctx context.Context, in Passwd) (User, error) {
 // Follow records a change of an account that one of its sources is the cause of, and makes
 // it (auth.Config.Recorded).
 func (s *Service) Follow(ctx context.Context, by string, verb session.Verb, user string, do func() (auth.Change, error)) error {
-	e := session.Event{Protocol: session.CLI, User: "source " + by}
+	e := session.Event{Protocol: session.CLI, User: by}
 	return s.recordBy(ctx, e, verb, "user "+user, func() (any, any, error) {
 		c, err := do()
 		return c.Before, c.After, err

@@ -52,6 +52,9 @@ type Config struct {
 	// Elsewhere returns who is asked about the passwords of accounts in some groups that
 	// have none here, nil for nobody. Nil means nobody.
 	Elsewhere func(groups []string, now time.Time) Elsewhere
+	// Newcomers returns how accounts are made of names that the store does not have; Nil, and
+	// one without By, mean not at all. There are no Sources then.
+	Newcomers func(now time.Time) Newcomers
 	// Asked is told of each question to an Elsewhere and its answer. May be nil.
 	Asked func(user, by string, right bool, err error)
 	// Renewed is told of each hash that was replaced by a better one, with the schemes of
@@ -62,8 +65,8 @@ type Config struct {
 	// SourceBudget says whether one at remote may ask about one more name. Nil means as many
 	// as they like. The error is a session.ErrTooMany.
 	SourceBudget func(remote netip.Addr) error
-	// Recorded makes a change of an account that a source (by) is the cause of, and records
-	// it. Nil means that it is only made.
+	// Recorded makes a change of an account that "source NAME" or "old_server NAME" (by) is
+	// the cause of, and records it. Nil means that it is only made.
 	Recorded func(ctx context.Context, by string, verb session.Verb, user string, change func() (Change, error)) error
 	// Log gets what an operator should look at. Nil means slog.Default.
 	Log *slog.Logger

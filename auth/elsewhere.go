@@ -33,10 +33,21 @@ func (a *Accounts) elsewhere(r *record) Elsewhere {
 	return a.cfg.Elsewhere(r.info.Groups, time.Now())
 }
 
-// verifyElsewhere asks whether a password is right, one question for those who offer the
-// same at the same time. What was wrong is not asked again for a while; what is right is,
-// unless it is stored.
+// verifyElsewhere asks whether a password of an account is right. What is right is asked
+// again, unless it is stored.
 func (a *Accounts) verifyElsewhere(ctx context.Context, c session.Credential, r *record, by Elsewhere) (again bool, err error) {
+	return a.askElsewhere(ctx, c, by, func() error {
+		if !by.Store() {
+			return nil
+		}
+		return a.keep(ctx, c, r)
+	})
+}
+
+// askElsewhere asks whether a password is right, one question for those who offer the same
+// at the same time, of whom one does what follows a yes. What was wrong is not asked again
+// for a while.
+func (a *Accounts) askElsewhere(ctx context.Context, c session.Credential, by Elsewhere, yes func() error) (again bool, err error) {
 	name := a.memo.name(c.User)
 	proof := a.memo.proof(name, asked, c.Secret.Reveal())
 	if right, known := a.memo.recall(name, proof, time.Now()); known && !right {
@@ -65,8 +76,8 @@ func (a *Accounts) verifyElsewhere(ctx context.Context, c session.Credential, r 
 	case !one.right:
 		a.memo.remember(name, proof, false, time.Now())
 		return false, session.ErrDenied
-	case pilot && by.Store():
-		return false, a.keep(ctx, c, r)
+	case pilot:
+		return false, yes()
 	default:
 		return false, nil
 	}

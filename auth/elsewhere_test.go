@@ -126,3 +126,58 @@ func TestDirectoryIsAskedAlways(t *testing.T) {
 		}
 	}
 }
+
+// A name that nobody has is asked about where accounts are made: one whose password is right
+// there has an account from then on, and nobody else.
+func TestOldServerMakesAccounts(t *testing.T) {
+	t.Parallel()
+	o, until, recorded := &old{store: true}, time.Now().Add(time.Hour), []string(nil)
+	db := openStore(t, t.TempDir()+"/gateway.db")
+	t.Cleanup(func() { _ = db.Close() })
+	a, err := Open(t.Context(), db, Config{
+		Newcomers: func(now time.Time) Newcomers {
+			if now.Before(until) {
+				return Newcomers{By: o, Groups: []string{"legacy"}}
+			}
+			return Newcomers{}
+		},
+		Recorded: func(_ context.Context, by string, verb session.Verb, user string, change func() (Change, error)) error {
+			recorded = append(recorded, by+" "+string(verb)+" "+user)
+			_, err := change()
+			return err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for user, password := range map[string]string{"joe": "wrong", "nobody": "secret of joe", "../joe": "secret of joe"} {
+		if err := offer(a, user, password); !errors.Is(err, session.ErrDenied) {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	o.silent.Store(true)
+	if err := offer(a, "joe", "secret of joe"); !errors.Is(err, session.ErrUnavailable) {
+		t.Errorf("a server that gives no answer: %v", err)
+	}
+	o.silent.Store(false)
+	credential := session.Credential{Method: session.MethodPassword, User: "joe", Secret: session.NewSecret("secret of joe")}
+	for _, changed := range []bool{true, false} { // asked, then compared here
+		proof, err := a.Verify(t.Context(), netip.MustParseAddr("192.0.2.7"), credential)
+		if err != nil || proof.Changed != changed {
+			t.Errorf("the right password: %+v, %v", proof, err)
+		}
+	}
+	if n := o.asked.Load(); n != 4 {
+		t.Errorf("asked %d times, want 4", n)
+	}
+	if joe, err := a.Show(t.Context(), "joe"); err != nil || joe.PasswordChanged.IsZero() || !slices.Equal(joe.Groups, []string{"legacy"}) {
+		t.Errorf("joe: %+v, %v", joe, err)
+	}
+	if !slices.Equal(recorded, []string{"old_server old add joe"}) {
+		t.Errorf("recorded %q", recorded)
+	}
+	until = time.Time{}
+	if err := offer(a, "ann", "secret of ann"); !errors.Is(err, session.ErrDenied) || o.asked.Load() != 4 {
+		t.Errorf("after the last day: %v, asked %d times", err, o.asked.Load())
+	}
+}

@@ -45,6 +45,13 @@ func (a *Accounts) TestPassword(ctx context.Context, name string, password sessi
 		}
 		a.testSources(ctx, &t, r, password)
 		return t, nil
+	case r == nil && a.newcomers().By != nil:
+		by := a.newcomers().By
+		t.By, t.Why = by.Name(), "there is no such account yet, and this server was asked"
+		if t.Right, err = by.Ask(ctx, name, password); err != nil {
+			t.Why = "there is no such account yet, and this server gave no answer: " + err.Error()
+		}
+		t.Exists, t.Usable = t.Right, t.Right // by that login
 	case r == nil:
 		t.Why = "there is no such account; nobody else is asked about names that do not exist"
 	case r.unreadable != nil:

@@ -89,7 +89,7 @@ func (a *Accounts) follow(ctx context.Context, user, source string, said *Said) 
 	case !gone && r.info.Barred:
 		verb = verbEnable
 	}
-	err = a.recorded(ctx, source, verb, user, func() (Change, error) {
+	err = a.recorded(ctx, "source "+source, verb, user, func() (Change, error) {
 		return a.edit(ctx, "follow", user, func(ctx context.Context, tx *sql.Tx, before *record, _ int64) error {
 			return putSaid(ctx, tx, before.id, said)
 		})
@@ -128,13 +128,13 @@ const (
 	verbEnable  session.Verb = "enable"
 )
 
-// recorded makes a change by a source.
-func (a *Accounts) recorded(ctx context.Context, source string, verb session.Verb, user string, change func() (Change, error)) error {
+// recorded makes a change by a source, or an old server.
+func (a *Accounts) recorded(ctx context.Context, by string, verb session.Verb, user string, change func() (Change, error)) error {
 	if a.cfg.Recorded == nil {
 		_, err := change()
 		return err
 	}
-	return a.cfg.Recorded(ctx, source, verb, user, change)
+	return a.cfg.Recorded(ctx, by, verb, user, change)
 }
 
 // own is what was said without the mail addresses that are another account's: a directory
@@ -177,7 +177,7 @@ func (a *Accounts) admit(ctx context.Context, user, source string, said *Said) e
 		return fmt.Errorf("%w: there are %d accounts, which is the most", session.ErrUnavailable, maxAccounts)
 	}
 	said = a.own(user, said)
-	err := a.recorded(ctx, source, verbAdd, user, func() (Change, error) {
+	err := a.recorded(ctx, "source "+source, verbAdd, user, func() (Change, error) {
 		return a.write(ctx, "add", user, func(ctx context.Context, tx *sql.Tx, before *record, now int64) error {
 			if before != nil {
 				return nameTaken(&before.info)

@@ -101,7 +101,7 @@ func withSources(t *testing.T, cfg Config) (a *Accounts, heard *[]string) {
 		if err == nil && c.After == nil {
 			t.Error("a change by a source left no account")
 		}
-		*heard = append(*heard, strings.Join([]string{by, string(verb), user}, " "))
+		*heard = append(*heard, strings.Join([]string{strings.TrimPrefix(by, "source "), string(verb), user}, " "))
 		return err
 	}
 	db := openStore(t, t.TempDir()+"/gateway.db")

@@ -126,6 +126,8 @@ func (a *Accounts) verifyPassword(ctx context.Context, source netip.Addr, c sess
 		case stored.id == 0 && a.elsewhere(now) != nil:
 			again, err := a.verifyElsewhere(ctx, c, now, a.elsewhere(now))
 			return session.Proof{Again: again}, err
+		case now == nil && a.newcomers().By != nil:
+			return a.verifyNewcomer(ctx, c, a.newcomers())
 		case stored.id == 0 && a.sourced(now):
 			return a.verifySourced(ctx, source, c, now)
 		case !right || stored.id == 0:

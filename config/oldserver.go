@@ -48,6 +48,7 @@ func (c *Config) oldServer(_ *decoder, at hcl.Range, name string) (section, erro
 		kind, address, groups,
 		parsed("until", "date", &o.Until, parseDay, "", "From that day on it is not asked any more. Needed if passwords are stored."),
 		flag("store", &o.Store, "true", "A password that it says is right is stored here, and not asked about again. `false` is for a directory that keeps them."),
+		flag("make_accounts", &o.MakeAccounts, "false", "Names without an account are asked about too: one whose password is right gets one, in all the groups. Of one old_server, and without a source."),
 		text("pin", &o.Pin, "", "SHA-256 of its certificate, in hex; of ssh the fingerprint of its host key, `SHA256:...`. Without it the certificate must be good."),
 		file("ca", &b.ca, "", "Certificates of the authorities that are trusted for it, instead of those of the system (PEM)."),
 		text("user", &o.User, "{user}", "The name there: `{user}@example.com`, or a DN of LDAP, `uid={user},ou=people,dc=example,dc=com`."),
@@ -65,6 +66,10 @@ func (c *Config) checkOldServers(d *decoder) {
 		o, b := &c.OldServers[i], &c.oldServerBlocks[i]
 		if err := o.Check(); err != nil {
 			d.fault(b.at, "Invalid old_server", sentence(fmt.Sprintf("old_server %q: %v", o.Name, err)))
+			continue
+		}
+		if makes := slices.IndexFunc(c.OldServers, func(o oldserver.Config) bool { return o.MakeAccounts }); o.MakeAccounts && (makes != i || len(c.Sources) > 0) {
+			d.fault(b.at, "Invalid old_server", sentence(fmt.Sprintf("old_server %q: make_accounts: only one old_server can, and none beside a source: a name has to be asked about at one place", o.Name)))
 			continue
 		}
 		var err error

@@ -55,6 +55,9 @@ type Config struct {
 	Until time.Time
 	// Store keeps a password that it says is right, as argon2id, and does not ask again.
 	Store bool
+	// MakeAccounts has it asked about names without an account too; one whose password is
+	// right gets one, with that password, in all the Groups.
+	MakeAccounts bool
 	// Pin is the SHA-256 of the certificate, in hex, or of the SSH host key, as "SHA256:...".
 	// Empty trusts Roots, nil for those of the system; SSH needs it.
 	Pin   string
@@ -87,6 +90,8 @@ func (c Config) Check() error {
 		return errors.New("groups: name those whose accounts it is asked about")
 	case c.Store && c.Until.IsZero():
 		return errors.New("until: say from which day on it is not asked any more")
+	case c.MakeAccounts && !c.Store:
+		return errors.New("make_accounts: it needs store, since the account is to be here; for a directory that keeps the passwords use a source")
 	case c.Kind == SSH && !strings.HasPrefix(c.Pin, "SHA256:"):
 		return errors.New(`pin: want the fingerprint of its host key, "SHA256:..." (ssh-keyscan HOST | ssh-keygen -lf -)`)
 	case c.Kind == FTP && !pinned.Private(host):
@@ -129,6 +134,15 @@ func (s *Server) Store() bool { return s.cfg.Store }
 func (s *Server) For(groups []string, now time.Time) bool {
 	return (s.cfg.Until.IsZero() || now.Before(s.cfg.Until)) &&
 		slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(s.cfg.Groups, g) })
+}
+
+// Newcomers returns the groups of accounts that are made of names which have none, nil if
+// they are not made at that time.
+func (s *Server) Newcomers(now time.Time) []string {
+	if !s.cfg.MakeAccounts || !now.Before(s.cfg.Until) {
+		return nil
+	}
+	return s.cfg.Groups
 }
 
 // Ask asks whether a password is right. The error wraps session.ErrUnavailable: the server

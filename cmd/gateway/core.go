@@ -81,8 +81,9 @@ func openCore(ctx context.Context, cfg *config.Config, log *slog.Logger) (c *cor
 	c.sealer = store.NewSealer(filepath.Join(cfg.State, "keys", "secrets.key"))
 	hashing := cfg.Hashing
 	hashing.Spare = spareProcessor
+	servers := oldServers(cfg)
 	if c.accounts, err = auth.Open(ctx, c.db, auth.Config{
-		Budget: limits.NewHashing(hashing), Sealer: c.sealer, Log: log, Elsewhere: elsewhere(cfg), Asked: c.asked, Renewed: c.renewed,
+		Budget: limits.NewHashing(hashing), Sealer: c.sealer, Log: log, Elsewhere: elsewhere(servers), Newcomers: newcomers(servers), Asked: c.asked, Renewed: c.renewed,
 		Sources: sources(cfg), SourceBudget: c.limits.Name, Recorded: c.followed,
 	}); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"time"
 
 	"gateway/auth"
@@ -9,13 +10,30 @@ import (
 	"gateway/session"
 )
 
-// elsewhere finds the old server that is asked about accounts of some groups: the first
-// of the configuration that is named for one of them.
-func elsewhere(cfg *config.Config) func(groups []string, now time.Time) auth.Elsewhere {
+// oldServers are those of the configuration, in its order.
+func oldServers(cfg *config.Config) []*oldserver.Server {
 	var servers []*oldserver.Server
 	for _, o := range cfg.OldServers {
 		servers = append(servers, oldserver.New(o))
 	}
+	return servers
+}
+
+// newcomers finds the old server that is asked about names without an account.
+func newcomers(servers []*oldserver.Server) func(now time.Time) auth.Newcomers {
+	return func(now time.Time) auth.Newcomers {
+		for _, s := range servers {
+			if groups := s.Newcomers(now); groups != nil {
+				return auth.Newcomers{By: s, Groups: groups}
+			}
+		}
+		return auth.Newcomers{}
+	}
+}
+
+// elsewhere finds the old server that is asked about accounts of some groups: the first
+// of the configuration that is named for one of them.
+func elsewhere(servers []*oldserver.Server) func(groups []string, now time.Time) auth.Elsewhere {
 	return func(groups []string, now time.Time) auth.Elsewhere {
 		for _, s := range servers {
 			if s.For(groups, now) {
@@ -26,8 +44,12 @@ func elsewhere(cfg *config.Config) func(groups []string, now time.Time) auth.Els
 	}
 }
 
-// asked records that another server was asked about a password, and what it said.
+// asked records that another server was asked about a password, and what it said. A name
+// that is nobody's is recorded as everywhere: it may be a mistyped password.
 func (c *core) asked(user, by string, right bool, err error) {
+	if _, unknown := c.accounts.Show(context.Background(), user); unknown != nil && !right {
+		user = session.UnknownName(c.nameKey, user)
+	}
 	e := session.Event{Event: session.EventAdmin, User: user, Verb: "ask", Object: "password of " + user + " at " + by, Outcome: session.OutcomeDone}
 	switch {
 	case err != nil:

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gateway/internal/gatewaytest"
+	"gateway/session"
 )
 
 // oldServerBlock is the configuration of a gateway that asks another server.
@@ -61,6 +62,54 @@ func TestOldServerIsAskedOnce(t *testing.T) {
 	}
 	if strings.Contains(g.Log(), password) {
 		t.Error("the log has the password")
+	}
+}
+
+// Accounts that nobody has brought over are made by the first login with the password of the
+// ProFTPD that has them, in the groups of the block, and then it may go.
+func TestOldServerMakesAccounts(t *testing.T) {
+	t.Parallel()
+	dir, port := daemonDir(t, "proftpd"), unusedPort(t)
+	if err := os.Mkdir(filepath.Join(dir, "srv"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	folderOf(t, filepath.Join(dir, "srv", alice), filesOf)
+	startProFTPD(t, dir, port, map[string]string{alice: password})
+	answers(t, port)
+	block := oldServerBlock("ftp", "127.0.0.1:"+port, "  until = \"2099-01-01\"\n  make_accounts = true\n")
+	g := gatewaytest.Start(t, gatewaytest.Options{Config: strings.Replace(block, `["legacy"]`, `["users", "legacy"]`, 1)})
+	login := func(user, secret string) bool {
+		_, status := client(t, "pwd\n", "sshpass", append([]string{"-p", secret, "sftp"}, sshOptions(g.Port("sftp"), user+"@127.0.0.1")...)...)
+		return status == 0
+	}
+	if login(alice, "wrong") || login("nobody", password) {
+		t.Error("a wrong password is let in")
+	}
+	if said := g.CLI(password+"\n", "auth", "test", alice, "--password-stdin"); !strings.Contains(said, "alice: right: there is no such account yet, and this server was asked") {
+		t.Errorf("auth test says:\n%s", said)
+	}
+	for range 2 { // asked, then compared with what is here
+		if !login(alice, password) {
+			t.Error("the right password is not let in")
+		}
+	}
+	if shown := g.CLI("", "user", "show", alice); !strings.Contains(shown, "groups     legacy, users") {
+		t.Errorf("user show:\n%s", shown)
+	}
+	var recorded []string
+	for _, e := range events(t, g, "--event", "admin") {
+		switch {
+		case e.Verb == "ask" && e.Outcome == session.OutcomeRefused:
+			if strings.Contains(e.Object, alice) || strings.Contains(e.Object, "nobody") {
+				t.Errorf("a name that nobody has is recorded: %s", e.Object)
+			}
+			recorded = append(recorded, "refused")
+		case e.Outcome == session.OutcomeDone && (e.Verb == "ask" || e.User == "old_server old"):
+			recorded = append(recorded, string(e.Verb)+" "+e.Object)
+		}
+	}
+	if got := strings.Join(recorded, ", "); got != "refused, refused, ask password of alice at old, add user alice" {
+		t.Errorf("recorded: %s", got)
 	}
 }
 
