@@ -74,14 +74,15 @@ func TestSQLite(t *testing.T) {
 	}
 }
 
-// Rows have a bound, as a view that makes them has no end of its own.
+// A view that makes rows without end is given up: at the bound of rows, or where those take
+// too long, as by the race detector, at that of time.
 func TestSQLiteViewWithoutEnd(t *testing.T) {
 	t.Parallel()
 	db := sqlite(t, `CREATE VIEW users AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)
 		SELECT 'u' || i AS userid, '$6$a$b' AS passwd, i + 1000 AS uid, 1 AS gid, '' AS homedir, '' AS shell FROM n`)
 	_, err := read("proftpd", memory{"proftpd.conf": sqlConf, "db": db}, []string{"proftpd.conf", "db"})
-	if err == nil || !strings.Contains(err.Error(), "more than 250000 rows") {
-		t.Errorf("got %v, want the bound", err)
+	if err == nil || !strings.Contains(err.Error(), "more than 250000 rows") && !strings.Contains(err.Error(), "takes longer than") {
+		t.Errorf("got %v, want a bound", err)
 	}
 }
 
