@@ -259,7 +259,10 @@ func (a *Accounts) verifySourced(ctx context.Context, remote netip.Addr, c sessi
 	if err != nil {
 		return session.Proof{}, err
 	}
-	return session.Proof{Changed: r == nil || now == nil || !now.info.Changed.Equal(r.info.Changed)}, nil
+	if r == nil || now == nil { // who is closed there is not admitted, and nothing changed
+		return session.Proof{Changed: (r == nil) != (now == nil)}, nil
+	}
+	return session.Proof{Changed: !now.info.Changed.Equal(r.info.Changed)}, nil
 }
 
 // checkAtSource asks the source that has the name, and takes over what it says of the

@@ -254,6 +254,26 @@ func TestAccountFollowsItsSource(t *testing.T) {
 	})
 }
 
+// Who is closed at a directory before there is an account here is refused whether or not the
+// password is right: nothing was made of it, so nothing is asked again.
+func TestClosedBeforeItIsHere(t *testing.T) {
+	t.Parallel()
+	d := newDirectory("ad", "joe")
+	joe := d.accounts["joe"]
+	joe.Disabled = true
+	d.accounts["joe"] = joe
+	a, heard := withSources(t, Config{Sources: []Source{d}})
+	if account := known(t, a, "joe"); !account.Disabled {
+		t.Errorf("it may be used: %+v", account)
+	}
+	if proof, err := enter(t, a, "joe", "secret of joe"); err != nil || proof.Changed {
+		t.Errorf("the right password: %+v, %v", proof, err)
+	}
+	if _, err := a.Show(t.Context(), "joe"); !errors.Is(err, ErrNotExist) || len(*heard) != 0 {
+		t.Errorf("it was made: %v, %v", err, *heard)
+	}
+}
+
 // The sessions of who is closed by a directory end within five minutes.
 func TestSessionsFollowASource(t *testing.T) {
 	t.Parallel()

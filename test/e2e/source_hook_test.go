@@ -22,7 +22,7 @@ func TestAccountOfAProgram(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	says(`{"password": "secret of joe", "groups": ["users"], "home": "joe"}`)
+	says(`{"password": "secret of joe", "groups": ["users"], "disabled": true}`)
 	stop := daemon(t, systemPython, "../../docs/examples/accounts_hook.py", port, secret, filepath.Join(dir, "accounts.json"))
 	answers(t, port)
 	homes := filepath.Join(dir, "homes")
@@ -46,6 +46,10 @@ source "crm" {
 		out, status := client(t, "", "curl", "-sS", "-v", "--cacert", authority, "--ssl-reqd", "--user", user+":"+secret, "ftp://localhost:"+g.Port("ftp")+"/")
 		return out, status == 0
 	}
+	if out, in := list("joe", "secret of joe"); in || !strings.Contains(out, "530") {
+		t.Errorf("closed before it is here: let in %v\n%s", in, out)
+	}
+	says(`{"password": "secret of joe", "groups": ["users"], "home": "joe"}`)
 	if out, in := list("joe", "wrong"); in {
 		t.Errorf("a wrong password is let in\n%s", out)
 	}
