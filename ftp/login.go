@@ -88,7 +88,7 @@ func (c *conn) byCertificate(ctx context.Context, user string) (r reply, said bo
 		r = c.enter(ctx, sess, reply{232, "Logged in by certificate."})
 		c.certified = c.state == ready
 		return r, true
-	case errors.Is(err, session.ErrTooMany), errors.Is(err, session.ErrUnavailable):
+	case errors.Is(err, session.ErrTooMany), errors.Is(err, session.ErrUnavailable), errors.Is(err, session.ErrDropped):
 		return c.loginFailed(err), true
 	default:
 		return none, false
