@@ -71,6 +71,28 @@ func TestCertificateIsNoOracle(t *testing.T) {
 	}
 }
 
+// A rule that hangs up on a certificate is asked once.
+func TestCertificateIsDropped(t *testing.T) {
+	t.Parallel()
+	server, own := serverTLS(t), serverTLS(t).Certificates
+	server.ClientAuth = tls.RequestClientCert
+	f := start(t, sessiontest.Rules(func(q session.Request) session.Verdict {
+		return session.Verdict{Allowed: q.Phase == session.PhaseConnect, Drop: q.Phase == session.PhaseNamed, Rule: "drop"}
+	}), ftp.Config{TLS: server})
+	f.core.Accounts.Add("device", "right", accountKey(t, own))
+	c := f.dial(t)
+	c.tls.Certificates = own
+	c.secure()
+	c.send("USER device\r\n")
+	if said, _ := io.ReadAll(c.conn); len(said) != 0 {
+		t.Errorf("it is told %q", said)
+	}
+	waitFor(t, func() bool { return len(f.core.Record.Events(session.EventConnection)) == 1 })
+	if n := len(f.core.Record.Events(session.EventLogin)); n != 1 {
+		t.Errorf("%d logins are recorded, want one", n)
+	}
+}
+
 // The certificate is that of this handshake: a ticket of another control
 // connection brings nobody's, and a data connection cannot bring one in.
 func TestCertificateDoesNotTravelInTickets(t *testing.T) {
