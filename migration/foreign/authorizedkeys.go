@@ -47,7 +47,7 @@ func readKeys(name string, content []byte, found *Found) {
 	case len(a.Keys) == 0:
 		found.refuse(a.At, a.Name, "there is no key in the file")
 	default:
-		found.Accounts = append(found.Accounts, a)
+		found.add(a)
 	}
 }
 

@@ -135,7 +135,7 @@ func csvRow(at Position, header, cells []string, found *Found) {
 	case a.Hash == "" && a.Plain.Empty() && len(a.Keys) == 0:
 		found.refuse(at, clip(a.Name), "it has no password, no hash and no key: it could not log in")
 	default:
-		found.Accounts = append(found.Accounts, a)
+		found.add(a)
 	}
 }
 

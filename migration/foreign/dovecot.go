@@ -54,7 +54,7 @@ func dovecotLine(l line, found *Found) {
 		a.lose("its folder %s, which has variables of dovecot.conf in it", clip(a.Home))
 		a.Home = ""
 	}
-	found.Accounts = append(found.Accounts, a)
+	found.add(a)
 }
 
 // dovecotUID refuses root. Dovecot takes names too, and none at all.

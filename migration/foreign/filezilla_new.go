@@ -35,7 +35,7 @@ func (z *fileZilla) newUser(e *element) {
 	z.grouped = z.grouped || len(a.Groups) > 0
 	a.newLimits(e)
 	a.newFolders(e)
-	z.found.Accounts = append(z.found.Accounts, a)
+	z.found.add(a)
 }
 
 // newPassword reads <password index="N">: 0 is none, by which anything lets in.

@@ -44,7 +44,7 @@ func (z *fileZilla) oldUser(e *element) {
 	}
 	a.oldSpeeds(e, group)
 	a.oldFolders(e, group)
-	z.found.Accounts = append(z.found.Accounts, a)
+	z.found.add(a)
 }
 
 // fileZillaOption is the text of <Option Name="...">.

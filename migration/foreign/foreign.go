@@ -81,6 +81,15 @@ type Found struct {
 	Notes []string
 }
 
+// add takes an account, unless nobody could name it.
+func (f *Found) add(a Account) {
+	if a.Name == "" {
+		f.refuse(a.At, "", "there is no name")
+		return
+	}
+	f.Accounts = append(f.Accounts, a)
+}
+
 func (f *Found) refuse(at Position, name, format string, args ...any) {
 	f.Refused = append(f.Refused, Refusal{At: at, Name: name, Reason: fmt.Sprintf(format, args...)})
 }

@@ -75,7 +75,7 @@ func readGateway(name string, content []byte) (Found, error) {
 		if u.Route != "" {
 			a.lose("the route of its mail: gateway user set %s --route %s", u.Name, u.Route)
 		}
-		found.Accounts = append(found.Accounts, a)
+		found.add(a)
 	}
 	return found, nil
 }

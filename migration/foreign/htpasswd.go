@@ -32,9 +32,9 @@ func htpasswdLine(l line, found *Found) {
 	case f[1] == "":
 		found.refuse(l.At, f[0], "it has an empty password, so that everybody could come in: give it one")
 	case len(f) == 3 && isHex(f[2], 32):
-		found.Accounts = append(found.Accounts, Account{Name: f[0], At: l.At, Hash: "{DIGEST-MD5}" + l.Text})
+		found.add(Account{Name: f[0], At: l.At, Hash: "{DIGEST-MD5}" + l.Text})
 	default:
-		found.Accounts = append(found.Accounts, Account{Name: f[0], At: l.At, Hash: f[1]})
+		found.add(Account{Name: f[0], At: l.At, Hash: f[1]})
 	}
 }
 

@@ -53,6 +53,6 @@ func iisUser(e *element, found *Found) {
 		found.refuse(a.At, clip(a.Name), "its password is not the SHA-256 of one, in 64 hexadecimal digits, as IIS writes it: set it again in IIS Manager")
 	default:
 		a.Hash = "{SHA256.HEX}" + hash
-		found.Accounts = append(found.Accounts, a)
+		found.add(a)
 	}
 }

@@ -228,7 +228,7 @@ func (d *directory) accounts(found *Found) {
 			found.refuse(e.at, clip(name), "%v", err)
 			continue
 		}
-		found.Accounts = append(found.Accounts, a)
+		found.add(a)
 	}
 	if n := len(cards); n > 0 {
 		found.note("left out are people without a password and a key (%d, such as %s); if they have one: %s", n, cards[0], ldifExport)

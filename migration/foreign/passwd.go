@@ -104,10 +104,6 @@ func (u *unixUsers) readPasswd(name string, content []byte, found *Found) {
 			found.refuse(l.At, f[0], "the line has %d fields, and a passwd %d", len(f), passwdFields)
 			continue
 		}
-		if f[0] == "" {
-			found.refuse(l.At, "", "there is no name before the first colon")
-			continue
-		}
 		u.entries = append(u.entries, passwdEntry{at: l.At, name: f[0], password: f[1], uid: f[2], gid: f[3], home: f[5], shell: f[6]})
 	}
 }
@@ -173,7 +169,7 @@ func (u *unixUsers) accounts(found *Found) {
 		case hash == "":
 			found.refuse(at, e.name, "it has an empty password, so that everybody could come in: give it one")
 		default:
-			found.Accounts = append(found.Accounts, u.account(e, hash, at))
+			found.add(u.account(e, hash, at))
 		}
 	}
 	if len(system) > 0 {

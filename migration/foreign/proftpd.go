@@ -113,7 +113,7 @@ func (p *proFTPD) accounts() {
 	p.found.Notes = append(p.found.Notes, found.Notes...)
 	for _, a := range found.Accounts {
 		p.adjust(&a)
-		p.found.Accounts = append(p.found.Accounts, a)
+		p.found.add(a)
 	}
 	p.remarks()
 }
@@ -130,7 +130,7 @@ func (p *proFTPD) authUsers(found *Found) {
 		case e.password == "x":
 			found.refuse(e.at, e.name, "its password is kept elsewhere: for users of the system use gateway import passwd")
 		default:
-			found.Accounts = append(found.Accounts, p.users.account(e, e.password, e.at))
+			found.add(p.users.account(e, e.password, e.at))
 		}
 	}
 }
@@ -265,7 +265,7 @@ func (p *proFTPD) sqlUsers(found *Found) {
 				found.refuse(r.at, r.name, "%v", err)
 				continue
 			}
-			found.Accounts = append(found.Accounts, a)
+			found.add(a)
 		}
 	}
 }

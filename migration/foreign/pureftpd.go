@@ -63,7 +63,7 @@ func pureFTPdLine(l line, found *Found) {
 		found.refuse(l.At, a.Name, "%v", err)
 		return
 	}
-	found.Accounts = append(found.Accounts, a)
+	found.add(a)
 	if len(a.Hours) > 0 {
 		found.note(`hours are of the old server's clock: settings { time_zone = "..." } in policy.hcl says which that was`)
 	}

@@ -55,7 +55,7 @@ func sasldbPairs(pairs []pair, found *Found) {
 		case len(u.others) > 0:
 			a.lose("%s: secrets made for one mechanism; they are made again from the password", clip(strings.Join(u.others, ", ")))
 		}
-		found.Accounts = append(found.Accounts, a)
+		found.add(a)
 	}
 	if len(realms) == 1 && len(found.Accounts) > 0 {
 		for realm := range realms {

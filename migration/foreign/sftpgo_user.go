@@ -82,7 +82,7 @@ func (s *sftpgoDump) user(at Position, raw json.RawMessage) {
 	if json.Unmarshal(raw, &all) == nil {
 		a.sftpgoLost("", all, sftpgoKnown())
 	}
-	s.found.Accounts = append(s.found.Accounts, a)
+	s.found.add(a)
 }
 
 // sftpgoPassword reads the hash. Digests in braces are in hexadecimal there, which is

@@ -194,7 +194,7 @@ func (v *vsftpd) accounts() {
 			v.found.refuse(a.At, a.Name, "%v", err)
 			continue
 		}
-		v.found.Accounts = append(v.found.Accounts, a)
+		v.found.add(a)
 	}
 }
 
@@ -230,10 +230,10 @@ func (v *vsftpd) database(found *Found) {
 		case p.Value == "":
 			found.refuse(p.At, p.Key, "it has an empty password, so that everybody could come in: give it one")
 		case crypt == "none":
-			found.Accounts = append(found.Accounts, Account{Name: p.Key, At: p.At, Plain: session.NewSecret(p.Value)})
+			found.add(Account{Name: p.Key, At: p.At, Plain: session.NewSecret(p.Value)})
 			v.found.note("the old server keeps these passwords in clear: shred the database, the dump and their backups when it is off")
 		default:
-			found.Accounts = append(found.Accounts, Account{Name: p.Key, At: p.At, Hash: p.Value})
+			found.add(Account{Name: p.Key, At: p.At, Hash: p.Value})
 		}
 	}
 }
