@@ -133,7 +133,7 @@ func (g *gateway) configure(files string) error {
 	g.home = filepath.Join(files, "gateway", benchUser)
 	text := "hostname = \"localhost\"\nshutdown_grace = \"5s\"\n"
 	for _, l := range []struct{ name, protocol, tls string }{
-		{"ftp", "ftp", "explicit"}, {"sftp", "sftp", ""}, {"submissions", "submission", "implicit"}, {"submission", "submission", "explicit"}, {"relay", "relay", "explicit"},
+		{"ftp", "ftp", "explicit"}, {"sftp", "sftp", ""}, {"submissions", "submission", "implicit"}, {"submission", "submission", "explicit"}, {"relay", "relay", "explicit"}, {"metrics", "metrics", ""},
 	} {
 		addr, err := freeAddress()
 		if err != nil {

@@ -218,11 +218,17 @@ func (b *bench) machine() string {
 	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
 		kernel, _, _ = strings.Cut(strings.TrimSpace(string(release)), "-")
 	}
+	// One that paces what it sends, as BBR does, bounds even loopback.
+	congestion, err := os.ReadFile("/proc/sys/net/ipv4/tcp_congestion_control")
+	if err != nil {
+		congestion = []byte("?")
+	}
 	memory, _ := os.ReadFile("/proc/meminfo")
 	var kib int64
 	_, _ = fmt.Sscanf(string(memory), "MemTotal: %d kB", &kib)
 	lines := append([]string{
-		fmt.Sprintf("%d processors (%s), %d GiB, Linux %s, %s", runtime.NumCPU(), cpu, (kib+1<<19)>>20, kernel, runtime.Version()),
+		fmt.Sprintf("%d processors (%s), %d GiB, Linux %s, TCP %s, %s",
+			runtime.NumCPU(), cpu, (kib+1<<19)>>20, kernel, strings.TrimSpace(string(congestion)), runtime.Version()),
 		fmt.Sprintf("files on %s; databases, records and mail on %s; %s; median of %d",
 			fileSystem(b.files), fileSystem(b.dir), b.options.cipher, b.options.rounds),
 	}, b.notes...)

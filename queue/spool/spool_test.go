@@ -223,7 +223,11 @@ func TestPace(t *testing.T) {
 	if p.target < 20 || p.target > 33 {
 		t.Errorf("of 32 clients %d are waited for", p.target)
 	}
-	for range 20 {
+	p.learn(1)
+	if p.target < 20 {
+		t.Errorf("after a lull %d of them are waited for", p.target)
+	}
+	for range 40 {
 		p.learn(1)
 	}
 	if p.target != 0 {
