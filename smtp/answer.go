@@ -57,8 +57,6 @@ func (c *conn) repair(w *wire, line string) (repaired string, final bool) {
 		return "250 " + c.cfg.Hostname, true
 	case w.last == "BDAT" && strings.HasPrefix(line, "354"):
 		return "", true // the chunk is under way already
-	case w.last == "" && w.silent:
-		return "", true // the greeting was given before STARTTLS
 	}
 	for _, r := range c.rewordings {
 		if (r.after == "" || r.after == w.last) && strings.HasPrefix(line, r.prefix) {

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
 	"sync"
 	"time"
-
-	gosmtp "github.com/emersion/go-smtp"
 
 	"gateway/internal/listener"
 	"gateway/session"
@@ -64,7 +61,9 @@ func (s *Server) handle(ctx context.Context, nc *listener.Conn, attempt *session
 		if c.tls != nil {
 			w = newWire(c, c.tls)
 		}
-		w.silent = upgraded
+		if !upgraded { // after STARTTLS the peer has been greeted
+			w.put(greeting(s.cfg.Hostname).String())
+		}
 		c.serve(w, nc)
 		if !errors.Is(w.err, errStartTLS) {
 			return c.ended()
@@ -96,11 +95,12 @@ func (c *conn) handshake(nc net.Conn) error {
 	return nil
 }
 
-// serve lets go-smtp speak over w until it has no more use for it.
+// serve answers the commands that come over w until the connection is over, or goes on
+// above TLS. Waiting for them is all that an idle connection does: it has one goroutine
+// for that, and no go-smtp.
 func (c *conn) serve(w *wire, nc *listener.Conn) {
 	c.wire, c.state, c.helo, c.tx = w, fresh, "", envelope{}
-	// Called back rather than waited for: a goroutine each would be most of what an
-	// idle connection takes.
+	// Called back rather than waited for, which would take a goroutine each.
 	defer nc.AfterDraining(w.drain)()
 	defer context.AfterFunc(c.ctx, func() { w.interrupt(session.ErrShutdown) })()
 	defer func() {
@@ -108,43 +108,12 @@ func (c *conn) serve(w *wire, nc *listener.Conn) {
 			c.unwatch()
 		}
 	}()
-
-	srv := gosmtp.NewServer(gosmtp.BackendFunc(func(*gosmtp.Conn) (gosmtp.Session, error) {
-		return &transaction{c}, nil
-	}))
-	srv.Domain = c.cfg.Hostname
-	srv.MaxRecipients = c.cfg.MaxRecipients
-	srv.MaxMessageBytes = c.cfg.MaxMessageBytes // announced; the content is measured by body
-	srv.MaxLineLength = 0                       // the wire bounds lines
-	srv.AllowInsecureAuth = true                // transaction.AuthMechanisms decides
-	srv.EnableSMTPUTF8, srv.EnableDSN = true, true
-	srv.ErrorLog = panicLog{c}
-	if c.tls == nil {
-		srv.TLSConfig = c.cfg.TLS // to have it announced; the wire does it
+	for w.err == nil {
+		if command, err := w.next(); err == nil {
+			c.turn(command)
+		}
 	}
-	// Serve accepts the wire, then waits until go-smtp has closed it; Shutdown waits
-	// for its goroutine.
-	_ = srv.Serve(&single{wire: w})
-	_ = srv.Shutdown(context.WithoutCancel(c.ctx))
 }
-
-// single is a listener with one connection.
-type single struct {
-	wire     *wire
-	accepted bool
-}
-
-func (l *single) Accept() (net.Conn, error) {
-	if !l.accepted {
-		l.accepted = true
-		return l.wire, nil
-	}
-	<-l.wire.closed
-	return nil, net.ErrClosed
-}
-
-func (l *single) Close() error   { return nil }
-func (l *single) Addr() net.Addr { return l.wire.LocalAddr() }
 
 // loggedIn lets go of the login grace and hangs up when the session is over.
 func (c *conn) loggedIn(sess *session.Session) {
@@ -210,15 +179,3 @@ func (c *conn) panicked(v any, stack string) {
 	c.cfg.Log.Error("panic while serving a connection", "conn", peer.Conn, "proto", peer.Protocol,
 		"remote", peer.Remote, "panic", v, "stack", stack)
 }
-
-// panicLog is go-smtp's log. What it says of a panic it caught is ours to know;
-// the rest is the peer's doing, and in the record.
-type panicLog struct{ conn *conn }
-
-func (l panicLog) Printf(format string, v ...any) {
-	if strings.HasPrefix(format, "panic serving") {
-		l.conn.panicked("in a command", fmt.Sprintf(format, v...))
-	}
-}
-
-func (panicLog) Println(...any) {}

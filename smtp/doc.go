@@ -10,8 +10,9 @@
 // sees one command at a time and only those that its state has a place for: a
 // wire between it and the connection owns the framing, the deadlines, the end
 // of the content and the wording. So nothing of a message can be taken for a
-// command, and after STARTTLS a new go-smtp connection begins that has never
-// seen the bytes sent in clear.
+// command. It has a connection for a turn only, from a command to the end of the
+// transaction that the command begins: while nothing is under way there is none, and
+// after STARTTLS none that has seen the bytes sent in clear.
 //
 // The package knows the protocol only: a session.Gate decides who may enter and
 // what they may do, and mail goes into a Queue before it is acknowledged.

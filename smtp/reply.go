@@ -34,6 +34,9 @@ func (r reply) error() *gosmtp.SMTPError {
 	return &gosmtp.SMTPError{Code: r.code, EnhancedCode: e, Message: r.text}
 }
 
+// greeting begins the dialogue.
+func greeting(hostname string) reply { return reply{220, "", hostname + " ESMTP Service Ready"} }
+
 // Replies of the connection.
 var (
 	replyShutdown      = reply{421, "4.3.2", "Service shutting down, try again later"}

@@ -7,8 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime/debug"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,40 +46,31 @@ var (
 	errAborted = errors.New("transaction aborted by the peer")
 )
 
-// wire is the connection as go-smtp sees it, in clear or above TLS. Its Read
-// yields one command, or one response of an AUTH exchange, and then nothing
-// until that has been answered. Content never passes through go-smtp: for it,
-// DATA and BDAT are the command DATA followed by an empty message, and the
-// session reads the content from the wire itself.
+// wire is the framing of the connection, in clear or above TLS: commands and
+// content come from it, replies go into it. go-smtp sees it through a turn.
 //
 // The first error is final (a timeout too), so that nothing read after it is
 // ever taken for a command. Replies are sent together when the wire is about to
 // wait for the peer.
 //
 // All methods but interrupt and drain are for the goroutine that serves
-// the connection.
+// the connection, or for go-smtp's while that has its turn.
 type wire struct {
 	conn *conn
 	nc   net.Conn
 	br   *bufio.Reader
 
-	unit []byte // what go-smtp has still to read
 	err  error  // sticky
 	out  []byte // replies held back
-	line []byte // an incomplete line written by go-smtp
 	mute bool   // nothing more is sent
 
-	last      verb  // the command that is being answered; empty for the greeting
-	silent    bool  // the greeting was given before STARTTLS
+	last      verb  // the command that is being answered; empty before the first
 	swallow   bool  // its replies are not for the peer
 	exchange  bool  // the next unit is a response to a 334
 	body      *body // content being received
 	chunk     int64 // size of the BDAT chunk that was announced
 	chunkLast bool
 	pushed    []byte // a command that was read while content was expected
-
-	closed    chan struct{} // go-smtp has no more use for the wire
-	closeOnce sync.Once
 
 	mu       sync.Mutex
 	stop     error // set by interrupt: why to hang up at once
@@ -92,7 +81,7 @@ type wire struct {
 }
 
 func newWire(c *conn, nc net.Conn) *wire {
-	w := &wire{conn: c, nc: nc, closed: make(chan struct{})}
+	w := &wire{conn: c, nc: nc}
 	w.br = bufio.NewReaderSize(readerFunc(w.receive), readBufferSize)
 	return w
 }
@@ -101,50 +90,9 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// Read gives go-smtp the next unit of the dialogue.
-//
-// Every end is io.EOF for go-smtp, which then has nothing to say about it.
-func (w *wire) Read(p []byte) (n int, err error) {
-	defer w.contain(&err)
-	if len(w.unit) == 0 {
-		if w.err != nil {
-			return 0, io.EOF
-		}
-		unit, err := w.next()
-		if err != nil {
-			return 0, io.EOF
-		}
-		w.unit = unit
-	}
-	n = copy(p, w.unit)
-	w.unit = w.unit[n:]
-	return n, nil
-}
-
-// contain keeps a fault of ours within this connection: go-smtp recovers only
-// while it handles a command.
-func (w *wire) contain(err *error) {
-	if v := recover(); v != nil {
-		w.conn.panicked(v, string(debug.Stack()))
-		w.mute = true
-		*err = io.EOF
-		if w.err == nil {
-			w.err = session.ErrPanic
-		}
-	}
-}
-
-// next returns the next unit, or the error that ends the connection.
+// next returns the next command that go-smtp shall read, or the error that ends the
+// connection. Those that it need not see are answered on the way.
 func (w *wire) next() ([]byte, error) {
-	switch {
-	case w.exchange:
-		w.exchange = false
-		return w.readLine(maxAuthLine)
-	case w.body != nil:
-		// The session has read the content; this is its end for go-smtp.
-		w.body = nil
-		return []byte(".\r\n"), nil
-	}
 	w.swallow = false
 	for {
 		if err := w.skipChunk(); err != nil {
@@ -158,8 +106,8 @@ func (w *wire) next() ([]byte, error) {
 				return nil, err
 			}
 		}
-		if unit := w.conn.command(w, line); unit != nil {
-			return unit, nil
+		if command := w.conn.command(w, line); command != nil {
+			return command, nil
 		}
 		if w.err != nil {
 			return nil, w.err
@@ -368,35 +316,6 @@ func (w *wire) drain() {
 	}
 }
 
-// Write takes what go-smtp replies, a line at a time.
-func (w *wire) Write(p []byte) (n int, err error) {
-	defer w.contain(&err)
-	w.line = append(w.line, p...)
-	for {
-		i := bytes.IndexByte(w.line, '\n')
-		if i < 0 {
-			return len(p), nil
-		}
-		line := strings.TrimRight(string(w.line[:i]), "\r")
-		w.line = w.line[i+1:]
-		w.replied(line)
-	}
-}
-
-// replied passes one line of a reply on, in our words.
-func (w *wire) replied(line string) {
-	if w.mute {
-		return
-	}
-	line, final := w.conn.repair(w, line)
-	if !w.swallow && line != "" {
-		w.put(line + "\r\n")
-	}
-	if final {
-		w.conn.answered(w, line)
-	}
-}
-
 func (w *wire) put(text string) {
 	if !w.mute {
 		w.out = append(w.out, text...)
@@ -432,9 +351,9 @@ func (w *wire) flush() error {
 	return nil
 }
 
-// Close ends go-smtp's use of the connection; the connection itself is closed by
-// whoever accepted it.
-func (w *wire) Close() error {
+// close says what is left to say, and nothing from then on. The connection itself is
+// closed by whoever accepted it.
+func (w *wire) close() {
 	if w.err == nil {
 		_ = w.flush()
 		if w.err == nil {
@@ -442,15 +361,4 @@ func (w *wire) Close() error {
 		}
 	}
 	w.mute = true
-	w.closeOnce.Do(func() { close(w.closed) })
-	return nil
 }
-
-// LocalAddr and RemoteAddr are those of the connection.
-func (w *wire) LocalAddr() net.Addr  { return w.nc.LocalAddr() }
-func (w *wire) RemoteAddr() net.Addr { return w.nc.RemoteAddr() }
-
-// The deadlines are the wire's own affair.
-func (w *wire) SetDeadline(time.Time) error      { return nil }
-func (w *wire) SetReadDeadline(time.Time) error  { return nil }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }

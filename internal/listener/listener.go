@@ -113,28 +113,16 @@ func (s *Server) start(ctx context.Context, nc net.Conn) {
 	}()
 }
 
+// serve serves a connection that is let in.
 func (s *Server) serve(ctx context.Context, c *Conn) {
-	peer := session.Peer{
-		Conn: session.NewID(), Listener: s.Name, Protocol: s.Protocol,
-		Remote: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr()),
-	}
-	began := time.Now()
-	if err := s.readHeader(c, &peer); err != nil {
-		s.Gate.Drop(peer, began, err)
+	attempt := s.admit(ctx, c)
+	if attempt == nil {
 		return
 	}
-	attempt, err := s.Gate.Connect(ctx, peer)
-	if err != nil {
-		if !errors.Is(err, session.ErrDropped) {
-			s.refuse(c, err)
-		}
-		return
-	}
-	attempt.OnDrop(func() { _ = c.Conn.Close() })
 	cause := session.ErrPanic
 	defer func() {
 		if v := recover(); v != nil {
-			s.panicked(peer, v)
+			s.panicked(attempt.Peer(), v)
 		}
 		attempt.Count(c.in.Load(), c.out.Load())
 		attempt.Close(cause)
@@ -145,6 +133,29 @@ func (s *Server) serve(ctx context.Context, c *Conn) {
 		return
 	}
 	cause = s.Handle(ctx, c, attempt)
+}
+
+// admit takes a connection through the Gate; nil if it does not come in. It is apart
+// from serve because what it needs of the stack would be held by each idle connection.
+func (s *Server) admit(ctx context.Context, c *Conn) *session.Attempt {
+	peer := session.Peer{
+		Conn: session.NewID(), Listener: s.Name, Protocol: s.Protocol,
+		Remote: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr()),
+	}
+	began := time.Now()
+	if err := s.readHeader(c, &peer); err != nil {
+		s.Gate.Drop(peer, began, err)
+		return nil
+	}
+	attempt, err := s.Gate.Connect(ctx, peer)
+	if err != nil {
+		if !errors.Is(err, session.ErrDropped) {
+			s.refuse(c, err)
+		}
+		return nil
+	}
+	attempt.OnDrop(func() { _ = c.Conn.Close() })
+	return attempt
 }
 
 // panicked logs a fault of ours, with the stack of whoever recovered from it.
