@@ -38,8 +38,8 @@ func (d *folder) each(visit func(entry) error) error {
 	})
 }
 
-// some is each for up to entriesAtOnce of them at once, in a list that is valid until
-// visit returns.
+// some is each for up to entriesAtOnce of them at once, in a list that visit may change
+// and that is valid until it returns.
 func (d *folder) some(visit func([]entry) error) error {
 	if _, err := unix.Seek(d.fd, 0, unix.SEEK_SET); err != nil {
 		return err

@@ -36,7 +36,7 @@ func TestLooksAreOfTheirEntries(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := newFolder(fd)
-		looks := make([]look, n)
+		looks := make([]looked, n)
 		d.lookAt(list, looks)
 		_ = d.Close()
 		for i, l := range looks {

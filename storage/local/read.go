@@ -117,7 +117,7 @@ func (f *FS) list(ctx context.Context, name string, yield func(storage.Info, err
 		return err
 	}
 	defer d.Close()
-	var looks []look
+	var looks []looked
 	return d.some(func(list []entry) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -148,15 +148,15 @@ const (
 	maxLookers = 4
 )
 
-// look is what lstat tells of an entry.
-type look struct {
+// looked is what lstat tells of an entry.
+type looked struct {
 	stat stat
 	err  error
 }
 
 // lookAt looks at each entry of list. That is most of what a listing costs, so that a
 // long list is shared out.
-func (d *folder) lookAt(list []entry, looks []look) {
+func (d *folder) lookAt(list []entry, looks []looked) {
 	var taken atomic.Int64
 	work := func() {
 		for {
