@@ -229,6 +229,14 @@ func TestNextAnswerIsPrepared(t *testing.T) {
 		if d.ask(t, send(12, 1, nth(2))); d.files.handles.ahead != 1 {
 			t.Error("an answer is prepared after the last")
 		}
+		tree.entries = 1000
+		for i := range maxAhead + 2 {
+			d.ask(t, send(11, 1, "/"))
+			d.ask(t, send(12, 1, nth(uint64(3+i))))
+		}
+		if n := d.files.handles.ahead; n != maxAhead {
+			t.Errorf("the answers of %d folders are prepared, want %d", n, maxAhead)
+		}
 	})
 }
 
