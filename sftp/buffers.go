@@ -19,6 +19,7 @@ const (
 type (
 	block      [blockSize]byte
 	inputBlock [inputSize]byte
+	nameBlock  [maxNames]byte
 	smallBlock [smallSize]byte
 )
 
@@ -26,14 +27,15 @@ type (
 // digests. Buffers are taken while bytes
 // move and given back when there are none: an idle connection holds none.
 type buffers struct {
-	blocks, inputs, smalls sync.Pool
-	turns                  chan struct{} // holds one for each digest that is computed now
+	blocks, inputs, lists, smalls sync.Pool
+	turns                         chan struct{} // holds one for each digest that is computed now
 }
 
 func newBuffers() *buffers {
 	return &buffers{
 		blocks: sync.Pool{New: func() any { return new(block) }},
 		inputs: sync.Pool{New: func() any { return new(inputBlock) }},
+		lists:  sync.Pool{New: func() any { return new(nameBlock) }},
 		smalls: sync.Pool{New: func() any { return new(smallBlock) }},
 		turns:  make(chan struct{}, runtime.GOMAXPROCS(0)),
 	}
@@ -41,7 +43,9 @@ func newBuffers() *buffers {
 
 func (b *buffers) block() *block           { return b.blocks.Get().(*block) }
 func (b *buffers) input() *inputBlock      { return b.inputs.Get().(*inputBlock) }
+func (b *buffers) names() *nameBlock       { return b.lists.Get().(*nameBlock) }
 func (b *buffers) small() *smallBlock      { return b.smalls.Get().(*smallBlock) }
 func (b *buffers) giveBlock(x *block)      { b.blocks.Put(x) }
 func (b *buffers) giveInput(x *inputBlock) { b.inputs.Put(x) }
+func (b *buffers) giveNames(x *nameBlock)  { b.lists.Put(x) }
 func (b *buffers) giveSmall(x *smallBlock) { b.smalls.Put(x) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"sync"
 	"time"
 
 	"gateway/session"
@@ -15,11 +16,22 @@ import (
 
 // folder is a folder open for listing.
 type folder struct {
+	files   *files
 	listing *transfer.Listing
 	next    func() (storage.Info, error, bool)
 	stop    func()
-	ahead   *storage.Info // came, and did not fit into the last answer
+	left    *storage.Info // came, and did not fit into the last answer
 	err     error         // the listing ended
+	ahead   *prepared     // the next answer; nil if that is read when it is asked for
+}
+
+// prepared is an answer that is made before it is asked for, by a goroutine to which
+// the listing belongs meanwhile.
+type prepared struct {
+	making sync.WaitGroup
+	held   *nameBlock
+	names  []byte // in held, as folder.read appends them
+	err    error
 }
 
 // opendir answers SSH_FXP_OPENDIR (section 6.7).
@@ -32,21 +44,69 @@ func (f *files) opendir(r *request) error {
 		if err != nil {
 			return nil, err
 		}
-		d := &folder{listing: listing}
+		d := &folder{files: f, listing: listing}
 		d.next, d.stop = iter.Pull2(listing.Entries(f.ctx))
 		return d, nil
 	})
 }
 
-// readdir answers SSH_FXP_READDIR with as many entries as fit into maxNames.
+// readdir answers SSH_FXP_READDIR. If there is more in the folder than fits into one
+// answer, the next is made while the peer is busy with this one.
 func (f *files) readdir(r *request) error {
 	_, h := f.handles.get(r.handle)
 	d, ok := h.(*folder)
 	if !ok {
 		return errHandle
 	}
-	owner, now := f.session.Identity().User, time.Now()
-	b := begin(f.out.free(), typeName, f.id)
+	b, err := d.names(begin(f.out.free(), typeName, f.id))
+	if err != nil {
+		return err
+	}
+	f.reply(b)
+	if d.left != nil && f.handles.ahead < maxAhead {
+		d.prepare()
+	}
+	return nil
+}
+
+// names appends what the next answer tells, which is at most maxNames with what is
+// before it.
+func (d *folder) names(b []byte) ([]byte, error) {
+	if d.ahead == nil {
+		return d.read(b)
+	}
+	d.ahead.making.Wait()
+	defer d.forget()
+	return append(b, d.ahead.names...), d.ahead.err
+}
+
+// prepare begins to make the next answer.
+func (d *folder) prepare() {
+	p := &prepared{held: d.files.pool().names()}
+	d.ahead = p
+	d.files.handles.ahead++
+	p.making.Go(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				d.files.panicked(v)
+				p.err = session.ErrPanic
+			}
+		}()
+		p.names, p.err = d.read(p.held[:0])
+	})
+}
+
+// forget gives back what the answer took that was prepared, and is made.
+func (d *folder) forget() {
+	d.files.pool().giveNames(d.ahead.held)
+	d.files.handles.ahead--
+	d.ahead = nil
+}
+
+// read appends the number of the next entries and as many of them as fit into an
+// answer. It fails only if there is none; io.EOF after the last.
+func (d *folder) read(b []byte) ([]byte, error) {
+	owner, now := d.files.session.Identity().User, time.Now()
 	count := len(b)
 	b = binary.BigEndian.AppendUint32(b, 0)
 	names := uint32(0)
@@ -54,12 +114,12 @@ func (f *files) readdir(r *request) error {
 		info, err := d.entry()
 		if err != nil {
 			if names == 0 {
-				return err
+				return nil, err
 			}
 			break // told the next time
 		}
-		if len(b)+entrySize(info.Name, owner) > maxNames && names > 0 {
-			d.ahead = &info
+		if len(b)-count+entrySize(info.Name, owner) > maxNames-namesHeader && names > 0 {
+			d.left = &info
 			break
 		}
 		b = appendString(b, info.Name)
@@ -68,15 +128,14 @@ func (f *files) readdir(r *request) error {
 		names++
 	}
 	binary.BigEndian.PutUint32(b[count:], names)
-	f.reply(b)
-	return nil
+	return b, nil
 }
 
 // entry returns the next entry; io.EOF after the last.
 func (d *folder) entry() (storage.Info, error) {
-	if d.ahead != nil {
-		info := *d.ahead
-		d.ahead = nil
+	if d.left != nil {
+		info := *d.left
+		d.left = nil
 		return info, nil
 	}
 	if d.err != nil {
@@ -91,8 +150,15 @@ func (d *folder) entry() (storage.Info, error) {
 }
 
 // close ends the listing. A peer that has seen enough before the end is told that
-// all is well; the record knows.
+// all is well; the record knows, also of an answer that was made and not asked for.
 func (d *folder) close(ctx context.Context, cause error) error {
+	if d.ahead != nil {
+		d.ahead.making.Wait()
+		d.forget()
+		if cause == nil {
+			cause = transfer.ErrCutListing
+		}
+	}
 	d.stop()
 	err := d.listing.Close(ctx, cause)
 	if errors.Is(err, session.ErrUnavailable) {

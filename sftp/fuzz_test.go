@@ -89,7 +89,7 @@ func FuzzRequests(f *testing.F) {
 		run.panicked = func(v any) { t.Errorf("panic: %v", v) }
 		run.handles.next = counted()
 		run.serve()
-		if _, free := busy.quiet(busy.last); !free || len(run.handles.open) != 0 || run.handles.folders != 0 || run.handles.writing != 0 {
+		if _, free := busy.quiet(busy.last); !free || len(run.handles.open) != 0 || run.handles.folders != 0 || run.handles.ahead != 0 || run.handles.writing != 0 {
 			t.Errorf("%d handles and %d files were not given back", busy.handles, len(run.handles.open))
 		}
 		if fs.commits.Load() != before && !bytes.Contains(sent, []byte{4}) {

@@ -16,6 +16,9 @@ const (
 	// maxFolders is how many folders one subsystem may have open for listing. Files
 	// are bounded by transfer.Limits.
 	maxFolders = 64
+	// maxAhead is of how many of them the next answer is prepared, which takes maxNames
+	// of memory.
+	maxAhead = 4
 	// maxHandles is how many handles one subsystem may have, of which several may stand
 	// for one file that is being written.
 	maxHandles = 1024
@@ -50,6 +53,7 @@ type handles struct {
 	open    map[uint64]handle
 	next    func() uint64
 	folders int
+	ahead   int // folders whose next answer is prepared, or is being
 	writing int // handles of files that are being written
 }
 

@@ -243,6 +243,8 @@ const (
 	maxData = 255 << 10
 	// maxNames is the most bytes in one answer with names; sshfs gives up at 128 KiB.
 	maxNames = 64 << 10
+	// namesHeader is what comes before the number of names in it.
+	namesHeader = 9
 	// maxAnswer is the most bytes in any answer without data.
 	maxAnswer = maxNames
 )

@@ -21,13 +21,13 @@ type Listing struct {
 	begun bool
 }
 
-var (
-	// errCutListing is a listing that was not gone through to its end, such as one
-	// whose data connection never came or broke.
-	errCutListing = errors.New("not listed to the end")
-	// errListedTwice is a fault of ours.
-	errListedTwice = errors.New("a listing is gone through once")
-)
+// ErrCutListing is a listing that was not gone through to its end, such as one whose
+// data connection never came or broke; or it was, and the peer did not ask for the
+// rest.
+var ErrCutListing = errors.New("not listed to the end")
+
+// errListedTwice is a fault of ours.
+var errListedTwice = errors.New("a listing is gone through once")
 
 // List begins to list the folder name: whether that is allowed and possible is
 // known when it returns.
@@ -50,7 +50,7 @@ func (f *Files) List(ctx context.Context, name string) (*Listing, error) {
 	if err != nil {
 		return nil, op.End(ctx, err)
 	}
-	return &Listing{fs: f.fs, op: op, folder: tree, state: errCutListing}, nil
+	return &Listing{fs: f.fs, op: op, folder: tree, state: ErrCutListing}, nil
 }
 
 // Entries yields what is in the folder, and can be gone through once. An error

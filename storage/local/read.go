@@ -9,6 +9,10 @@ import (
 	"iter"
 	"os"
 	"path"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -113,22 +117,64 @@ func (f *FS) list(ctx context.Context, name string, yield func(storage.Info, err
 		return err
 	}
 	defer d.Close()
-	return d.each(func(e entry) error {
-		if !sayable(e.name) {
-			return nil
-		}
+	var looks []looked
+	return d.some(func(list []entry) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		s, err := d.lstat(e.name)
-		if errors.Is(err, session.ErrNotExist) {
-			return nil // removed meanwhile
+		list = slices.DeleteFunc(list, func(e entry) bool { return !sayable(e.name) })
+		looks = slices.Grow(looks[:0], len(list))[:len(list)]
+		d.lookAt(list, looks)
+		for i, l := range looks {
+			if errors.Is(l.err, session.ErrNotExist) {
+				continue // removed meanwhile
+			}
+			if l.err != nil {
+				return l.err
+			}
+			if !yield(f.info(list[i].name, &l.stat), nil) {
+				return errStopped
+			}
 		}
-		if err == nil && !yield(f.info(e.name, &s), nil) {
-			err = errStopped
-		}
-		return err
+		return nil
 	})
+}
+
+const (
+	// lookShare is how many entries a goroutine looks at before it takes more.
+	lookShare = 32
+	// maxLookers is how many goroutines look at the entries of one folder, and no more
+	// than there are processors.
+	maxLookers = 4
+)
+
+// looked is what lstat tells of an entry.
+type looked struct {
+	stat stat
+	err  error
+}
+
+// lookAt looks at each entry of list. That is most of what a listing costs, so that a
+// long list is shared out.
+func (d *folder) lookAt(list []entry, looks []looked) {
+	var taken atomic.Int64
+	work := func() {
+		for {
+			end := int(taken.Add(lookShare))
+			if end-lookShare >= len(list) {
+				return
+			}
+			for i := end - lookShare; i < min(end, len(list)); i++ {
+				looks[i].stat, looks[i].err = d.lstat(list[i].name)
+			}
+		}
+	}
+	var others sync.WaitGroup
+	for range min(maxLookers, runtime.GOMAXPROCS(0), len(list)/lookShare) - 1 {
+		others.Go(work)
+	}
+	work()
+	others.Wait()
 }
 
 // Open implements storage.FS.
