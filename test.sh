@@ -14,7 +14,7 @@ case "$mode" in all|quick) ;; *) echo "usage: ./test.sh [quick]" >&2; exit 2 ;; 
 
 STATICCHECK=honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NPM_PACKAGES="basic-ftp@6.2.6 ssh2-sftp-client@12.1.1 nodemailer@10.6.1"
-FUZZ_TIME=${FUZZ_TIME:-3000x}   # a number of inputs (5000x) or a time (30s) for each fuzz target
+FUZZ_TIME=${FUZZ_TIME:-2000x}   # a number of inputs (5000x) or a time (30s) for each fuzz target
 # command, or a file of one that has none:Debian package
 CLIENTS="curl:curl lftp:lftp swaks:swaks /usr/share/doc/libnet-ssleay-perl:libnet-ssleay-perl sshpass:sshpass sftp:openssh-client ssh-keygen:openssh-client tnftp:tnftp inetutils-ftp:inetutils-ftp ncftpget:ncftp wget:wget busybox:busybox rclone:rclone ftp-ssl:ftp-ssl python3:python3 smtp-sink:postfix openssl:openssl psftp:putty-tools dbclient:dropbear-bin sshfs:sshfs fio:fio rsync:rsync git:git /usr/lib/python3/dist-packages/paramiko:python3-paramiko opendkim:opendkim /usr/lib/python3/dist-packages/dkim:python3-dkim msmtp:msmtp s-nail:s-nail /usr/sbin/slapd:slapd /usr/sbin/sshd:openssh-server /usr/lib/dovecot/lmtp:dovecot-lmtpd"
 JSCH=/usr/share/java/jsch.jar:libjsch-java   # where there is a Java compiler

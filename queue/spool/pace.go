@@ -19,14 +19,14 @@ type pace struct {
 	target int // how many are waited for; less than paceFrom is none
 }
 
-// learn takes the size of a group. One that reached the target raises it by one; one
-// that did not, lowers it by a sixteenth: clients that open a connection for each
-// message come in waves, and the lull between two must not make the next begin anew.
-// A single client that is left over pays for that with some forty short waits.
+// learn takes the size of a group. One that reached the target raises it by one, and one
+// that did not lowers it by one: clients that open a connection for each message come in
+// waves, and the lull between two must not make the next begin anew. A single client that
+// is left over pays for that with as many short waits as there were others.
 func (p *pace) learn(got int) {
 	switch {
 	case got < p.target:
-		p.target -= (p.target + 15) / 16
+		p.target--
 	case got >= paceFrom:
 		p.target = min(got+1, maxTarget)
 	}
